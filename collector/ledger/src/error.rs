@@ -1,0 +1,27 @@
+//! Why the ledger could not do what it was asked.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error("cannot open the ledger {path}: {reason}")]
+    Open { path: PathBuf, reason: String },
+    #[error("{path} is not a gpuledger ledger: {reason}")]
+    NotALedger { path: PathBuf, reason: String },
+    #[error("the ledger {path} was written by a newer version (schema {found}, this build knows {known}); use that version or a newer one")]
+    TooNew { path: PathBuf, found: i64, known: i64 },
+    #[error("cannot {operation}: the ledger's disk is full")]
+    DiskFull { operation: &'static str },
+    #[error("cannot {operation}: the ledger is read-only")]
+    ReadOnly { operation: &'static str },
+    #[error("cannot {operation}: the ledger is locked by another process")]
+    Locked { operation: &'static str },
+    #[error("cannot {operation}: the ledger file is damaged: {reason}")]
+    Corrupt { operation: &'static str, reason: String },
+    #[error("cannot {operation}: {reason}")]
+    Failed { operation: &'static str, reason: String },
+    #[error("the ledger is full: no number is left for another {what}")]
+    Exhausted { what: &'static str },
+    #[error("cannot add to a row: {0}")]
+    Overflow(#[from] gpuledger_units::Overflow),
+}

@@ -1,0 +1,2 @@
+//! The collector: takes readings from agents into a ledger, computes what GPUs cost, reports.
+#![forbid(unsafe_code)]
