@@ -17,5 +17,7 @@
 mod quantity;
 mod split;
 
-pub use quantity::{ByteMillis, Bytes, Millicelsius, Millijoules, Millis, Milliwatts, Overflow, Ppm, PpmMillis};
+pub use quantity::{
+    ByteMillis, Bytes, Millicelsius, Millijoules, Millis, Milliwatts, Overflow, Ppm, PpmMillis,
+};
 pub use split::{largest_remainder, prorate};

@@ -1,0 +1,264 @@
+//! One device's chain of samples: which time and which energy a sample adds.
+//!
+//! A device has one *live* chain: the epoch that has reached furthest. Within it and across a change
+//! of epoch the hardware counter is differenced without a break, so that the energy of a restart, an
+//! outage or dropped batches is counted once, as the difference over the gap. A chain that speaks of
+//! older time (an old spool found again, an import) is *late*: it adds energy only for time whose
+//! energy nobody has counted.
+//!
+//! Rules, in order:
+//! 1. Time: the interval from the sample before, where it is not longer than the longest gap, and
+//!    only the parts that were not counted yet.
+//! 2. Counter, live: the whole increase. A counter that fell, or that belongs to another boot, was
+//!    reset: its new value is the increase, and what the integrated power says beyond it is the
+//!    estimated tail.
+//! 3. Counter, late: the increase in proportion to the uncounted parts of its interval.
+//! 4. Without a counter the same for integrated energy, which begins anew with each epoch and is
+//!    therefore never differenced across two.
+
+use super::coverage::Span;
+use super::state::{DeviceMemory, HEADS_MAX, Head};
+use gpuledger_proto::ids::Epoch;
+use gpuledger_units::prorate;
+use uuid::Uuid;
+
+/// The segment that a sample comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    pub epoch: Epoch,
+    pub boot: Option<Uuid>,
+    /// Longer intervals between two samples are gaps.
+    pub longest_gap_ms: u64,
+}
+
+/// What a chain needs of one sample.
+#[derive(Debug, Clone, Copy)]
+pub struct Point {
+    pub at_ms: u64,
+    /// The hardware counter, if it was read.
+    pub counter_mj: Option<u64>,
+    /// The integrated energy, if it was told.
+    pub integrated_mj: Option<u64>,
+    /// The device has no counter at all, so that integrated energy is what there is. A counter that
+    /// merely failed once is waited for: its next difference holds everything.
+    pub counterless: bool,
+}
+
+/// Energy that was used in `[from, to)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Energy {
+    pub mj: u64,
+    pub span: Span,
+    /// Integrated from power, not counted.
+    pub estimated: bool,
+    /// Used while nobody looked.
+    pub gap: bool,
+}
+
+/// What a sample adds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Step {
+    /// Time that belongs to the sample and was not counted before.
+    pub time: Vec<Span>,
+    pub energy: Vec<Energy>,
+}
+
+/// How a sample stands to the chains that are known.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Continues the live chain.
+    Live(Head),
+    /// A late chain, or a new epoch, reaches beyond the live one and becomes it.
+    Takeover { live: Head, own: Option<Head> },
+    /// Continues a late chain.
+    Late(Head),
+    /// The first of a chain that adds nothing yet.
+    First,
+}
+
+impl DeviceMemory {
+    /// Takes one sample in. `timed` is false where the state of the device in it is unknown: its
+    /// time then stays uncounted, its energy does not.
+    pub fn advance(&mut self, origin: Origin, point: Point, timed: bool) -> Step {
+        let place = self.place(origin.epoch, point.at_ms);
+        let mut step = Step::default();
+        // Before time is claimed: what is free now is what late energy may be counted for.
+        let counter = self.counter_energy(place, origin, point, &mut step.energy);
+        let integrated = self.integrated_energy(place, origin, point, &mut step.energy);
+        for energy in &step.energy {
+            if energy.gap || !timed {
+                self.bridged.claim(energy.span.from, energy.span.to, &mut Vec::new());
+            }
+        }
+        if let Some(from) = place.previous_ms()
+            && timed
+            && point.at_ms.saturating_sub(from) <= origin.longest_gap_ms
+        {
+            self.covered.claim(from, point.at_ms, &mut step.time);
+        }
+        self.keep(place, origin, point, counter, integrated, &step.energy);
+        step
+    }
+
+    fn place(&self, epoch: Epoch, at_ms: u64) -> Place {
+        let own = self.heads.iter().position(|h| h.epoch == epoch);
+        match (self.heads.first(), own) {
+            (None, _) => Place::First,
+            (Some(&live), Some(0)) => Place::Live(live),
+            (Some(&live), Some(at)) if at_ms > live.at_ms => {
+                Place::Takeover { live, own: Some(self.heads[at]) }
+            }
+            (Some(_), Some(at)) => Place::Late(self.heads[at]),
+            (Some(&live), None) if at_ms >= live.at_ms => Place::Takeover { live, own: None },
+            (Some(_), None) => Place::First,
+        }
+    }
+
+    /// Energy by the hardware counter. Gives the counter's new place in the chain.
+    fn counter_energy(
+        &self,
+        place: Place,
+        origin: Origin,
+        point: Point,
+        energy: &mut Vec<Energy>,
+    ) -> Option<(u64, u64)> {
+        let (base, rebooted, already) = match place {
+            Place::Live(head) | Place::Late(head) => (head.counter, head.rebooted(origin), 0),
+            Place::Takeover { live, own } => {
+                (live.counter, live.rebooted(origin), own.map_or(0, |own| own.late_mj))
+            }
+            Place::First => (None, false, 0),
+        };
+        let Some(value) = point.counter_mj else { return base };
+        let Some((before, since)) = base else { return Some((value, point.at_ms)) };
+        let reset = rebooted || value < before;
+        let risen = if reset { value } else { value - before };
+        let increase = risen.saturating_sub(already);
+        let span = Span { from: since.min(point.at_ms), to: point.at_ms };
+        let whole =
+            Energy { mj: increase, span, estimated: false, gap: span.length() > origin.longest_gap_ms };
+        if let Place::Late(_) = place {
+            self.free_parts(whole, energy);
+        } else if increase > 0 || whole.gap {
+            energy.push(whole);
+        }
+        if let (true, Place::Live(head)) = (reset, place) {
+            energy.extend(reset_tail(head, point, value, whole));
+        }
+        Some((value, point.at_ms))
+    }
+
+    /// Energy by integration, where there is no counter to go by.
+    fn integrated_energy(
+        &self,
+        place: Place,
+        origin: Origin,
+        point: Point,
+        energy: &mut Vec<Energy>,
+    ) -> Option<(u64, u64)> {
+        let own = place.own();
+        let base = own.and_then(|head| head.integrated);
+        let Some(value) = point.integrated_mj else { return base };
+        let counter_begins = point.counter_mj.is_some() && own.is_some_and(|head| head.counter.is_none());
+        if !(point.counterless || counter_begins) {
+            return Some((value, point.at_ms));
+        }
+        if let Some((before, since)) = base
+            && value > before
+        {
+            let span = Span { from: since.min(point.at_ms), to: point.at_ms };
+            let gap = span.length() > origin.longest_gap_ms;
+            let whole = Energy { mj: value - before, span, estimated: true, gap };
+            match place {
+                Place::Live(_) => energy.push(whole),
+                _ => self.free_parts(whole, energy),
+            }
+        }
+        Some((value, point.at_ms))
+    }
+
+    /// The parts of an energy that fall on time whose energy nobody has counted.
+    fn free_parts(&self, whole: Energy, energy: &mut Vec<Energy>) {
+        let Span { from, to } = whole.span;
+        let mut uncovered = Vec::new();
+        self.covered.uncovered(from, to, &mut uncovered);
+        let mut free = Vec::new();
+        for span in uncovered {
+            self.bridged.uncovered(span.from, span.to, &mut free);
+        }
+        for span in free {
+            let until = |ms: u64| prorate(whole.mj, ms - from, to - from);
+            energy.push(Energy { mj: until(span.to) - until(span.from), span, ..whole });
+        }
+    }
+
+    fn keep(
+        &mut self,
+        place: Place,
+        origin: Origin,
+        point: Point,
+        counter: Option<(u64, u64)>,
+        integrated: Option<(u64, u64)>,
+        energy: &[Energy],
+    ) {
+        let before = match place {
+            Place::Live(head) | Place::Late(head) | Place::Takeover { live: head, .. } => Some(head),
+            Place::First => None,
+        };
+        let counted: u64 = energy.iter().filter(|e| !e.estimated).map(|e| e.mj).sum();
+        let late = matches!(place, Place::Late(_));
+        let head = Head {
+            epoch: origin.epoch,
+            // The boot is the one that the kept counter value was read in.
+            boot: match before {
+                Some(head) if point.counter_mj.is_none() && head.counter.is_some() => head.boot,
+                _ => origin.boot,
+            },
+            at_ms: point.at_ms,
+            counter,
+            integrated,
+            late_mj: if late { before.map_or(0, |h| h.late_mj).saturating_add(counted) } else { 0 },
+        };
+        let behind_live = late || (matches!(place, Place::First) && !self.heads.is_empty());
+        self.heads.retain(|h| h.epoch != origin.epoch);
+        self.heads.insert(usize::from(behind_live).min(self.heads.len()), head);
+        self.heads.truncate(HEADS_MAX);
+    }
+}
+
+/// What was used between the last reading and the reset, by integrated power: a mark, not a count.
+fn reset_tail(head: Head, point: Point, value: u64, whole: Energy) -> Option<Energy> {
+    let integrated = point.integrated_mj?.checked_sub(head.integrated?.0)?;
+    let tail = integrated.checked_sub(value).filter(|&mj| mj > 0)?;
+    Some(Energy { mj: tail, estimated: true, ..whole })
+}
+
+impl Place {
+    /// When the sample before was taken, in the chain that this one continues.
+    fn previous_ms(self) -> Option<u64> {
+        match self {
+            Self::Live(head) | Self::Late(head) | Self::Takeover { own: Some(head), .. } => Some(head.at_ms),
+            Self::Takeover { live, own: None } => Some(live.at_ms),
+            Self::First => None,
+        }
+    }
+
+    /// The sample's own epoch, where it was seen before.
+    fn own(self) -> Option<Head> {
+        match self {
+            Self::Live(head) | Self::Late(head) => Some(head),
+            Self::Takeover { own, .. } => own,
+            Self::First => None,
+        }
+    }
+}
+
+impl Head {
+    fn rebooted(&self, origin: Origin) -> bool {
+        matches!((self.boot, origin.boot), (Some(then), Some(now)) if then != now)
+    }
+}
+
+#[cfg(test)]
+#[path = "chain_tests.rs"]
+mod tests;

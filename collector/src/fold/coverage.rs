@@ -1,0 +1,163 @@
+//! Which wall-clock time has been counted already: a set of half-open intervals.
+//!
+//! Invariants: spans are sorted, not empty, and neither overlap nor touch; at most [`SPANS_MAX`]. The
+//! usual claim extends the last span and costs nothing else.
+
+/// More interruptions than a node sees in years. When there are more, the narrowest gap is closed:
+/// its time then counts as covered, so that it can be lost but never counted twice.
+pub const SPANS_MAX: usize = 1_024;
+
+/// `from` is in it, `to` is not; milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub from: u64,
+    pub to: u64,
+}
+
+impl Span {
+    pub const fn length(self) -> u64 {
+        self.to.saturating_sub(self.from)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Coverage {
+    spans: Vec<Span>,
+}
+
+impl Coverage {
+    /// Takes spans in any order and shape, as they come from a stored state.
+    pub fn from_spans(spans: impl IntoIterator<Item = Span>) -> Self {
+        let mut coverage = Self::default();
+        let mut ignored = Vec::new();
+        for span in spans {
+            coverage.claim(span.from, span.to, &mut ignored);
+            ignored.clear();
+        }
+        coverage
+    }
+
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// Appends the parts of `[from, to)` that are not covered, in order.
+    pub fn uncovered(&self, from: u64, to: u64, parts: &mut Vec<Span>) {
+        let mut at = from;
+        let first = self.spans.partition_point(|s| s.to <= from);
+        for span in &self.spans[first..] {
+            if span.from >= to {
+                break;
+            }
+            if span.from > at {
+                parts.push(Span { from: at, to: span.from });
+            }
+            at = at.max(span.to);
+        }
+        if at < to {
+            parts.push(Span { from: at, to });
+        }
+    }
+
+    /// Covers `[from, to)` and appends the parts of it that were not covered before.
+    pub fn claim(&mut self, from: u64, to: u64, parts: &mut Vec<Span>) {
+        if from >= to {
+            return;
+        }
+        if let Some(last) = self.spans.last_mut()
+            && last.to == from
+        {
+            last.to = to;
+            parts.push(Span { from, to });
+            return;
+        }
+        self.uncovered(from, to, parts);
+        // Everything that overlaps or touches becomes one span with the new one.
+        let first = self.spans.partition_point(|s| s.to < from);
+        let behind = self.spans.partition_point(|s| s.from <= to);
+        let joined = self.spans[first..behind].iter().fold(Span { from, to }, |joined, span| Span {
+            from: joined.from.min(span.from),
+            to: joined.to.max(span.to),
+        });
+        self.spans.splice(first..behind, [joined]);
+        if self.spans.len() > SPANS_MAX {
+            self.close_narrowest_gap();
+        }
+    }
+
+    fn close_narrowest_gap(&mut self) {
+        let gaps = self.spans.windows(2).map(|pair| pair[1].from - pair[0].to);
+        if let Some((position, _)) = gaps.enumerate().min_by_key(|&(_, gap)| gap) {
+            self.spans[position].to = self.spans[position + 1].to;
+            self.spans.remove(position + 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn claim(coverage: &mut Coverage, from: u64, to: u64) -> Vec<(u64, u64)> {
+        let mut parts = Vec::new();
+        coverage.claim(from, to, &mut parts);
+        parts.into_iter().map(|s| (s.from, s.to)).collect()
+    }
+
+    #[test]
+    fn a_second_claim_of_the_same_time_gets_nothing() {
+        let mut coverage = Coverage::default();
+        assert_eq!(claim(&mut coverage, 10, 20), [(10, 20)]);
+        assert_eq!(claim(&mut coverage, 10, 20), []);
+        assert_eq!(claim(&mut coverage, 5, 25), [(5, 10), (20, 25)]);
+        assert_eq!(coverage.spans(), [Span { from: 5, to: 25 }]);
+    }
+
+    #[test]
+    fn an_empty_or_backward_claim_gets_nothing() {
+        let mut coverage = Coverage::default();
+        assert_eq!(claim(&mut coverage, 7, 7), []);
+        assert_eq!(claim(&mut coverage, 8, 7), []);
+        assert_eq!(coverage, Coverage::default());
+    }
+
+    #[test]
+    fn too_many_gaps_close_the_narrowest_and_never_count_twice() {
+        let mut coverage = Coverage::default();
+        let spans = u64::try_from(SPANS_MAX).unwrap() + 1;
+        for i in 0..spans {
+            let gap = if i == 3 { 1 } else { 0 };
+            claim(&mut coverage, i * 100 - gap, i * 100 + 10);
+        }
+        assert_eq!(coverage.spans().len(), SPANS_MAX);
+        // The narrowest gap lay before the fourth span, which began a millisecond early.
+        assert_eq!(claim(&mut coverage, 210, 299), []);
+        assert_eq!(claim(&mut coverage, 310, 311), [(310, 311)]);
+    }
+
+    proptest! {
+        /// Whatever is claimed, in whatever order: each millisecond is handed out exactly once.
+        #[test]
+        fn every_millisecond_is_handed_out_once(claims in prop::collection::vec((0u64..300, 0u64..40), 1..60)) {
+            let mut coverage = Coverage::default();
+            let mut given = [0u32; 400];
+            let mut asked = [false; 400];
+            for (from, length) in claims {
+                for part in claim(&mut coverage, from, from + length) {
+                    for ms in part.0..part.1 {
+                        given[usize::try_from(ms).unwrap()] += 1;
+                    }
+                }
+                for ms in from..from + length {
+                    asked[usize::try_from(ms).unwrap()] = true;
+                }
+            }
+            for ms in 0..400 {
+                prop_assert_eq!(given[ms], u32::from(asked[ms]));
+            }
+            prop_assert!(coverage.spans().windows(2).all(|w| w[0].to < w[1].from));
+            prop_assert_eq!(&Coverage::from_spans(coverage.spans().iter().rev().copied()), &coverage);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! From a GPU's readings to its state and its hour rows.
+//!
+//! Every counted millisecond is exactly one of these, in order of precedence:
+//!
+//! | the sample says | state | owner |
+//! |---|---|---|
+//! | `gpu_up` is 0 | down | nobody |
+//! | `gpu_up` is absent | not counted: unmonitored | |
+//! | utilisation above 0, or unknown with compute processes | active | the holder, else unknown |
+//! | utilisation and processes unknown | not counted: unmonitored | |
+//! | nothing runs, somebody holds it | held idle | the holder |
+//! | nothing runs, processes of unreadable owners | held idle | unknown |
+//! | nothing runs, nobody holds it | free | nobody |
+//! | nothing runs, unknown whether somebody holds it | not counted: unmonitored | |
+
+use super::chain::{Energy, Origin, Point};
+use super::coverage::Span;
+use super::rows::{Pending, Shares, by_hour, hours};
+use super::state::DeviceMemory;
+use super::{DeviceColumns, FoldError, Metered, WALL_MS_MAX, WALL_MS_MIN};
+use gpuledger_ledger::{GpuHour, GpuKey, Hour, OwnerKey};
+use gpuledger_proto::catalogue as c;
+use gpuledger_proto::frame::Stamp;
+use gpuledger_proto::reading::Reading;
+use gpuledger_units::{Bytes, Millicelsius, Millijoules, Millis, Milliwatts, Ppm};
+
+/// NVML's clock event reasons that mean less work than asked for: software power cap, hardware
+/// slowdown, software and hardware thermal slowdown, hardware power brake (nvml.h,
+/// `nvmlClocksEventReason…`).
+const THROTTLED_MASK: u64 = 0x04 | 0x08 | 0x20 | 0x40 | 0x80;
+
+const NOBODY: &Shares = &[(OwnerKey::NOBODY, 1_000_000)];
+const UNKNOWN: &Shares = &[(OwnerKey::UNKNOWN, 1_000_000)];
+
+/// What a GPU was doing in a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Active,
+    Held,
+    Free,
+    Down,
+    /// Not known: the time is not counted.
+    Unmonitored,
+}
+
+/// One GPU while a batch is folded.
+pub(super) struct Gpu<'a> {
+    pub key: GpuKey,
+    pub memory: &'a mut DeviceMemory,
+    pub pending: &'a mut Pending,
+    pub owners: &'a [Vec<(OwnerKey, u32)>],
+}
+
+/// The columns that the fold reads.
+struct Columns<'a> {
+    up: Metered<'a>,
+    counter: Metered<'a>,
+    integrated: Metered<'a>,
+    utilization: Metered<'a>,
+    processes: Metered<'a>,
+    holder: Metered<'a>,
+    memory: Metered<'a>,
+    power: Metered<'a>,
+    power_instant: Metered<'a>,
+    temperature: Metered<'a>,
+    throttle: Metered<'a>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(columns: &DeviceColumns<'a>) -> Self {
+        Self {
+            up: columns.find(c::GPU_UP),
+            counter: columns.find(c::GPU_ENERGY),
+            integrated: columns.find(c::GPU_ENERGY_INTEGRATED),
+            utilization: columns.find(c::GPU_UTILIZATION),
+            processes: columns.find(c::GPU_PROCESSES),
+            holder: columns.find(c::GPU_HOLDER),
+            memory: columns.find(c::GPU_MEMORY_USED),
+            power: columns.find(c::GPU_POWER_AVERAGE),
+            power_instant: columns.find(c::GPU_POWER_INSTANT),
+            temperature: columns.find(c::GPU_TEMPERATURE),
+            throttle: columns.find(c::GPU_THROTTLE_REASONS),
+        }
+    }
+
+    fn point(&self, sample: usize, at_ms: u64) -> Point {
+        Point {
+            at_ms,
+            counter_mj: self.counter.amount(sample),
+            integrated_mj: self.integrated.amount(sample),
+            counterless: self.counter.unsupported(sample),
+        }
+    }
+
+    /// What a sample says of the GPU for a time, beside state and energy.
+    fn row(&self, sample: usize, state: State, time: Millis) -> Result<GpuHour, FoldError> {
+        let mut row = GpuHour {
+            power_max_mw: self.power.amount(sample).or(self.power_instant.amount(sample)).map(Milliwatts),
+            temperature_max_mc: self.temperature.at(sample).value().map(Millicelsius),
+            ..GpuHour::default()
+        };
+        match state {
+            State::Active => row.active_ms = time,
+            State::Held => row.held_ms = time,
+            State::Free => row.free_ms = time,
+            State::Down => row.down_ms = time,
+            State::Unmonitored => {}
+        }
+        if let Some(utilization) = self.utilization.amount(sample) {
+            row.busy_ppm_ms = Ppm(utilization.min(Ppm::WHOLE.0)).over(time)?;
+            row.busy_known_ms = time;
+        }
+        if let Some(memory) = self.memory.amount(sample) {
+            row.memory_byte_ms = Bytes(memory).over(time);
+        }
+        if self.throttle.amount(sample).is_some_and(|reasons| reasons & THROTTLED_MASK != 0) {
+            row.throttled_ms = time;
+        }
+        Ok(row)
+    }
+}
+
+impl<'a> Gpu<'a> {
+    /// Folds the GPU's columns of one batch.
+    pub fn fold(
+        &mut self,
+        origin: Origin,
+        stamps: &[Stamp],
+        columns: &DeviceColumns<'_>,
+    ) -> Result<(), FoldError> {
+        let columns = Columns::of(columns);
+        for (sample, stamp) in stamps.iter().enumerate() {
+            if !(WALL_MS_MIN..=WALL_MS_MAX).contains(&stamp.wall_ms) {
+                continue;
+            }
+            let (state, shares) = self.classify(&columns, sample)?;
+            let point = columns.point(sample, stamp.wall_ms);
+            let step = self.memory.advance(origin, point, state != State::Unmonitored);
+            for &span in &step.time {
+                for (hour, piece) in hours(span) {
+                    let row = columns.row(sample, state, Millis(piece.length()))?;
+                    self.pending.add_shared(hour, self.key, shares, &row)?;
+                }
+            }
+            for energy in step.energy {
+                self.add_energy(energy, state, shares)?;
+            }
+            if !step.time.is_empty() {
+                let row = GpuHour { samples: 1, ..GpuHour::default() };
+                let owner = shares.first().map_or(OwnerKey::NOBODY, |s| s.0);
+                // A sample that ends an hour belongs to the hour that it measured.
+                let hour = Hour::of(stamp.wall_ms.saturating_sub(1));
+                self.pending.gpu_row(hour, self.key, owner).merge(&row)?;
+            }
+            self.pending.saw_gpu(self.key, stamp.wall_ms);
+        }
+        Ok(())
+    }
+
+    fn classify(&self, columns: &Columns<'_>, sample: usize) -> Result<(State, &'a Shares), FoldError> {
+        match columns.up.at(sample).value() {
+            None => return Ok((State::Unmonitored, NOBODY)),
+            Some(0) => return Ok((State::Down, NOBODY)),
+            Some(_) => {}
+        }
+        let holder = self.holder(columns.holder.at(sample))?;
+        let processes = columns.processes.amount(sample);
+        let busy = columns.utilization.amount(sample).or(processes);
+        Ok(match (busy, holder, processes) {
+            (None, _, _) => (State::Unmonitored, NOBODY),
+            (Some(1..), Some(shares), _) if !shares.is_empty() => (State::Active, shares),
+            (Some(1..), _, _) => (State::Active, UNKNOWN),
+            (Some(0), Some(shares), _) if !shares.is_empty() => (State::Held, shares),
+            (Some(0), Some(_), _) | (Some(0), None, Some(0)) => (State::Free, NOBODY),
+            (Some(0), None, Some(_)) => (State::Held, UNKNOWN),
+            (Some(0), None, None) => (State::Unmonitored, NOBODY),
+        })
+    }
+
+    /// Who holds the GPU: the shares, none for nobody, or `None` when it is not known.
+    fn holder(&self, reading: Reading<i64>) -> Result<Option<&'a Shares>, FoldError> {
+        let Some(code) = reading.value() else { return Ok(None) };
+        let owners: &'a [Vec<(OwnerKey, u32)>] = self.owners;
+        let holdings = owners.len();
+        match usize::try_from(code) {
+            Ok(0) => Ok(Some(&[])),
+            Ok(n) if n <= holdings => Ok(Some(&owners[n - 1])),
+            _ => Err(FoldError::Holding { holding: code, holdings }),
+        }
+    }
+
+    fn add_energy(&mut self, energy: Energy, state: State, shares: &Shares) -> Result<(), FoldError> {
+        // Nobody knows who used what was used while nobody looked.
+        let shares = if energy.gap { NOBODY } else { shares };
+        for (hour, mj) in by_hour(energy.mj, energy.span) {
+            let mj = Millijoules(mj);
+            let mut row = GpuHour::default();
+            if energy.estimated {
+                row.estimated_mj = mj;
+            } else {
+                row.counter_mj = mj;
+            }
+            if energy.gap && !energy.estimated {
+                row.gap_mj = mj;
+            }
+            if state == State::Active && !energy.gap {
+                row.active_mj = mj;
+            }
+            self.pending.add_shared(hour, self.key, shares, &row)?;
+        }
+        self.memory.count(energy)?;
+        let Span { from, to } = energy.span;
+        self.pending.saw_gpu(self.key, from);
+        self.pending.saw_gpu(self.key, to);
+        Ok(())
+    }
+}

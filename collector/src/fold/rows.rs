@@ -1,0 +1,159 @@
+//! Pending rows: what a node has added since its last commit, and how a quantity over time is cut
+//! into hours and owners without losing a unit.
+
+use super::FoldError;
+use super::coverage::Span;
+use gpuledger_ledger::{GpuHour, GpuHourKey, GpuKey, Hour, NodeHour, OwnerKey};
+use gpuledger_units::{ByteMillis, Overflow, largest_remainder, prorate};
+use std::collections::BTreeMap;
+
+/// Rows that wait for the next commit.
+#[derive(Debug, Default)]
+pub struct Pending {
+    pub gpu_hours: BTreeMap<GpuHourKey, GpuHour>,
+    pub node_hours: BTreeMap<Hour, NodeHour>,
+    /// First and last instant that the rows speak of.
+    pub gpus_seen: BTreeMap<GpuKey, (u64, u64)>,
+    pub seen: Option<(u64, u64)>,
+}
+
+/// Owners of a GPU with their shares in ppm, which sum to the whole.
+pub type Shares = [(OwnerKey, u32)];
+
+impl Pending {
+    pub fn gpu_row(&mut self, hour: Hour, gpu: GpuKey, owner: OwnerKey) -> &mut GpuHour {
+        self.gpu_hours.entry(GpuHourKey { hour, gpu, owner }).or_default()
+    }
+
+    /// Adds one contribution to the rows of all owners, each quantity split by their shares.
+    pub fn add_shared(
+        &mut self,
+        hour: Hour,
+        gpu: GpuKey,
+        shares: &Shares,
+        row: &GpuHour,
+    ) -> Result<(), FoldError> {
+        if let [(owner, _)] = shares {
+            self.gpu_row(hour, gpu, *owner).merge(row)?;
+            return Ok(());
+        }
+        for (part, &(owner, _)) in split_row(row, shares)?.iter().zip(shares) {
+            self.gpu_row(hour, gpu, owner).merge(part)?;
+        }
+        Ok(())
+    }
+
+    pub fn saw_gpu(&mut self, gpu: GpuKey, at_ms: u64) {
+        let seen = self.gpus_seen.entry(gpu).or_insert((at_ms, at_ms));
+        *seen = widen(*seen, at_ms);
+    }
+
+    pub fn saw_node(&mut self, at_ms: u64) {
+        self.seen = Some(widen(self.seen.unwrap_or((at_ms, at_ms)), at_ms));
+    }
+}
+
+fn widen((first, last): (u64, u64), at_ms: u64) -> (u64, u64) {
+    (first.min(at_ms), last.max(at_ms))
+}
+
+/// Cuts a span at hour boundaries.
+pub fn hours(span: Span) -> impl Iterator<Item = (Hour, Span)> {
+    let mut at = span.from;
+    std::iter::from_fn(move || {
+        if at >= span.to {
+            return None;
+        }
+        let hour = Hour::of(at);
+        let piece = Span { from: at, to: span.to.min(hour.end_ms()) };
+        at = piece.to;
+        Some((hour, piece))
+    })
+}
+
+/// Cuts an amount that was used evenly over a span into hours; the pieces sum to it. An empty span
+/// (a clock that stood or stepped back) puts all of it into the hour it ends in.
+pub fn by_hour(amount: u64, span: Span) -> Vec<(Hour, u64)> {
+    let length = span.length();
+    if length == 0 {
+        return vec![(Hour::of(span.to), amount)];
+    }
+    let until = |ms: u64| prorate(amount, ms - span.from, length);
+    hours(span).map(|(hour, piece)| (hour, until(piece.to) - until(piece.from))).collect()
+}
+
+/// One row as several, whose sums are the row. Maxima go to all, the sample to the first.
+fn split_row(row: &GpuHour, shares: &Shares) -> Result<Vec<GpuHour>, Overflow> {
+    let weights: Vec<u64> = shares.iter().map(|&(_, ppm)| u64::from(ppm)).collect();
+    let mut parts = vec![
+        GpuHour {
+            power_max_mw: row.power_max_mw,
+            temperature_max_mc: row.temperature_max_mc,
+            ..GpuHour::default()
+        };
+        shares.len()
+    ];
+    let mut split = |total: u64, put: fn(&mut GpuHour, u64)| -> Result<(), Overflow> {
+        let pieces = largest_remainder(total, &weights).ok_or(Overflow("shares of a GPU"))?;
+        for (part, piece) in parts.iter_mut().zip(pieces) {
+            put(part, piece);
+        }
+        Ok(())
+    };
+    split(row.active_ms.0, |part, ms| part.active_ms.0 = ms)?;
+    split(row.held_ms.0, |part, ms| part.held_ms.0 = ms)?;
+    split(row.free_ms.0, |part, ms| part.free_ms.0 = ms)?;
+    split(row.down_ms.0, |part, ms| part.down_ms.0 = ms)?;
+    split(row.counter_mj.0, |part, mj| part.counter_mj.0 = mj)?;
+    split(row.gap_mj.0, |part, mj| part.gap_mj.0 = mj)?;
+    split(row.estimated_mj.0, |part, mj| part.estimated_mj.0 = mj)?;
+    split(row.active_mj.0, |part, mj| part.active_mj.0 = mj)?;
+    split(row.busy_ppm_ms.0, |part, ppm_ms| part.busy_ppm_ms.0 = ppm_ms)?;
+    split(row.busy_known_ms.0, |part, ms| part.busy_known_ms.0 = ms)?;
+    split(row.throttled_ms.0, |part, ms| part.throttled_ms.0 = ms)?;
+    let memory = u64::try_from(row.memory_byte_ms.0).map_err(|_| Overflow("ByteMillis"))?;
+    split(memory, |part, byte_ms| part.memory_byte_ms = ByteMillis(u128::from(byte_ms)))?;
+    parts[0].samples = row.samples;
+    Ok(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gpuledger_ledger::HOUR_MS;
+    use gpuledger_units::{Millijoules, Millis, PpmMillis};
+
+    #[test]
+    fn hours_cut_a_span_without_a_seam() {
+        let span = Span { from: HOUR_MS - 1, to: 3 * HOUR_MS + 1 };
+        let pieces: Vec<_> = hours(span).map(|(hour, piece)| (hour.0, piece.length())).collect();
+        assert_eq!(pieces, [(0, 1), (1, HOUR_MS), (2, HOUR_MS), (3, 1)]);
+        assert_eq!(hours(Span { from: 5, to: 5 }).count(), 0);
+    }
+
+    #[test]
+    fn energy_over_an_hour_boundary_sums_to_the_whole() {
+        let span = Span { from: HOUR_MS - 333, to: HOUR_MS + 667 };
+        assert_eq!(by_hour(1_001, span), [(Hour(0), 333), (Hour(1), 668)]);
+        assert_eq!(by_hour(7, Span { from: 9, to: 9 }), [(Hour(0), 7)]);
+    }
+
+    #[test]
+    fn a_row_split_among_owners_sums_to_the_row() {
+        let row = GpuHour {
+            active_ms: Millis(1_000),
+            counter_mj: Millijoules(700_001),
+            active_mj: Millijoules(700_001),
+            busy_ppm_ms: PpmMillis(999_999_999),
+            busy_known_ms: Millis(1_000),
+            samples: 1,
+            ..GpuHour::default()
+        };
+        let shares = [(OwnerKey(2), 333_334), (OwnerKey(3), 333_333), (OwnerKey(4), 333_333)];
+        let mut sum = GpuHour::default();
+        for part in split_row(&row, &shares).unwrap() {
+            sum.merge(&part).unwrap();
+        }
+        assert_eq!(sum, row);
+    }
+}

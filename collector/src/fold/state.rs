@@ -1,0 +1,244 @@
+//! The fold's memory of a node between batches, stored with every commit.
+//!
+//! Encoded as Protocol Buffers, so that a field can be added and an older state still be read. It
+//! holds, for the node and each of its GPUs: the time that was counted, the gaps whose energy was
+//! counted, where each chain of samples stands, and what was counted in total. The total is the other
+//! half of a paired check: `verify` compares it with the sum of the rows.
+
+use super::chain::Energy;
+use super::coverage::{Coverage, Span};
+use gpuledger_ledger::GpuKey;
+use gpuledger_proto::ids::Epoch;
+use gpuledger_units::Overflow;
+use prost::Message;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Chains of samples that a device remembers: the live one and late ones.
+pub const HEADS_MAX: usize = 8;
+
+/// The node itself or one of its GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Device {
+    Node,
+    Gpu(GpuKey),
+}
+
+/// Where one epoch's chain of samples stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    pub epoch: Epoch,
+    pub boot: Option<Uuid>,
+    /// Wall clock of the last sample.
+    pub at_ms: u64,
+    /// The last value of the hardware counter and when it was read.
+    pub counter: Option<(u64, u64)>,
+    /// The last value of the integrated energy and when it was read.
+    pub integrated: Option<(u64, u64)>,
+    /// What a chain that is not live has counted by the hardware counter.
+    pub late_mj: u64,
+}
+
+/// What is remembered of one device.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeviceMemory {
+    /// Time that was counted.
+    pub covered: Coverage,
+    /// Time without samples whose energy was counted by the difference over it.
+    pub bridged: Coverage,
+    /// The live chain first; late ones after it, the most recently used in front.
+    pub heads: Vec<Head>,
+    /// Sum of `counter_mj` over all rows.
+    pub counted_mj: u64,
+    /// Sum of `estimated_mj` over all rows.
+    pub estimated_mj: u64,
+}
+
+impl DeviceMemory {
+    /// Adds energy to what was counted in total; called with every energy that goes into a row.
+    pub fn count(&mut self, energy: Energy) -> Result<(), Overflow> {
+        let total = if energy.estimated { &mut self.estimated_mj } else { &mut self.counted_mj };
+        *total = total.checked_add(energy.mj).ok_or(Overflow("Millijoules"))?;
+        Ok(())
+    }
+}
+
+/// A stored state cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stored state of a node cannot be read: {0}")]
+pub struct StateError(String);
+
+/// What is remembered of a whole node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeMemory {
+    pub devices: BTreeMap<Device, DeviceMemory>,
+}
+
+impl NodeMemory {
+    pub fn encode(&self) -> Vec<u8> {
+        let devices = self.devices.iter().map(|(&device, memory)| to_wire(device, memory)).collect();
+        WireNode { devices }.encode_to_vec()
+    }
+
+    pub fn decode(blob: &[u8]) -> Result<Self, StateError> {
+        let node = WireNode::decode(blob).map_err(|e| StateError(e.to_string()))?;
+        let devices = node.devices.into_iter().map(from_wire).collect::<Result<_, _>>()?;
+        Ok(Self { devices })
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireNode {
+    #[prost(message, repeated, tag = "1")]
+    devices: Vec<WireDevice>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireDevice {
+    /// Absent on the node itself.
+    #[prost(uint32, optional, tag = "1")]
+    gpu: Option<u32>,
+    /// Starts and ends in turn, each as the distance from the one before.
+    #[prost(uint64, repeated, tag = "2")]
+    covered: Vec<u64>,
+    #[prost(uint64, repeated, tag = "3")]
+    bridged: Vec<u64>,
+    #[prost(message, repeated, tag = "4")]
+    heads: Vec<WireHead>,
+    #[prost(uint64, tag = "5")]
+    counted_mj: u64,
+    #[prost(uint64, tag = "6")]
+    estimated_mj: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireHead {
+    #[prost(bytes = "vec", tag = "1")]
+    epoch: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    boot: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    at_ms: u64,
+    #[prost(uint64, optional, tag = "4")]
+    counter_mj: Option<u64>,
+    #[prost(uint64, tag = "5")]
+    counter_at_ms: u64,
+    #[prost(uint64, optional, tag = "6")]
+    integrated_mj: Option<u64>,
+    #[prost(uint64, tag = "7")]
+    integrated_at_ms: u64,
+    #[prost(uint64, tag = "8")]
+    late_mj: u64,
+}
+
+fn to_wire(device: Device, memory: &DeviceMemory) -> WireDevice {
+    WireDevice {
+        gpu: match device {
+            Device::Node => None,
+            Device::Gpu(key) => Some(key.0),
+        },
+        covered: distances(memory.covered.spans()),
+        bridged: distances(memory.bridged.spans()),
+        heads: memory.heads.iter().map(head_to_wire).collect(),
+        counted_mj: memory.counted_mj,
+        estimated_mj: memory.estimated_mj,
+    }
+}
+
+fn head_to_wire(head: &Head) -> WireHead {
+    WireHead {
+        epoch: head.epoch.0.as_bytes().to_vec(),
+        boot: head.boot.map(|b| b.as_bytes().to_vec()).unwrap_or_default(),
+        at_ms: head.at_ms,
+        counter_mj: head.counter.map(|c| c.0),
+        counter_at_ms: head.counter.map_or(0, |c| c.1),
+        integrated_mj: head.integrated.map(|i| i.0),
+        integrated_at_ms: head.integrated.map_or(0, |i| i.1),
+        late_mj: head.late_mj,
+    }
+}
+
+fn from_wire(wire: WireDevice) -> Result<(Device, DeviceMemory), StateError> {
+    let device = wire.gpu.map_or(Device::Node, |key| Device::Gpu(GpuKey(key)));
+    let memory = DeviceMemory {
+        covered: coverage(&wire.covered)?,
+        bridged: coverage(&wire.bridged)?,
+        heads: wire.heads.into_iter().map(head_from_wire).collect::<Result<_, _>>()?,
+        counted_mj: wire.counted_mj,
+        estimated_mj: wire.estimated_mj,
+    };
+    Ok((device, memory))
+}
+
+fn head_from_wire(wire: WireHead) -> Result<Head, StateError> {
+    let boot = if wire.boot.is_empty() {
+        None
+    } else {
+        Some(Uuid::from_slice(&wire.boot).map_err(|e| StateError(e.to_string()))?)
+    };
+    Ok(Head {
+        epoch: Epoch::from_slice(&wire.epoch).map_err(|e| StateError(e.to_string()))?,
+        boot,
+        at_ms: wire.at_ms,
+        counter: wire.counter_mj.map(|value| (value, wire.counter_at_ms)),
+        integrated: wire.integrated_mj.map(|value| (value, wire.integrated_at_ms)),
+        late_mj: wire.late_mj,
+    })
+}
+
+fn distances(spans: &[Span]) -> Vec<u64> {
+    let mut at = 0;
+    spans
+        .iter()
+        .flat_map(|s| [s.from, s.to])
+        .map(|edge| {
+            let distance = edge - at;
+            at = edge;
+            distance
+        })
+        .collect()
+}
+
+fn coverage(distances: &[u64]) -> Result<Coverage, StateError> {
+    let mut at: u64 = 0;
+    let mut edges = Vec::with_capacity(distances.len());
+    for distance in distances {
+        at = at.checked_add(*distance).ok_or_else(|| StateError("a span leaves the range".to_owned()))?;
+        edges.push(at);
+    }
+    let spans = edges.chunks_exact(2).map(|pair| Span { from: pair[0], to: pair[1] });
+    Ok(Coverage::from_spans(spans))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_survives_its_encoding() {
+        let head = Head {
+            epoch: Epoch::begin(),
+            boot: Some(Uuid::from_u128(7)),
+            at_ms: 1_700_000_000_000,
+            counter: Some((u64::MAX, 1_699_999_999_000)),
+            integrated: None,
+            late_mj: 3,
+        };
+        let memory = DeviceMemory {
+            covered: Coverage::from_spans([Span { from: 5, to: 9 }, Span { from: 100, to: u64::MAX }]),
+            bridged: Coverage::from_spans([Span { from: 9, to: 100 }]),
+            heads: vec![head, Head { boot: None, counter: None, integrated: Some((0, 4)), ..head }],
+            counted_mj: 12,
+            estimated_mj: 34,
+        };
+        let mut node = NodeMemory::default();
+        node.devices.insert(Device::Node, DeviceMemory::default());
+        node.devices.insert(Device::Gpu(GpuKey(0)), memory);
+        assert_eq!(NodeMemory::decode(&node.encode()), Ok(node));
+    }
+
+    #[test]
+    fn a_damaged_state_is_refused() {
+        assert!(NodeMemory::decode(&[0xff, 0xff, 0xff]).is_err());
+    }
+}
