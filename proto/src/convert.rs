@@ -1,1 +1,139 @@
-//! Placeholder.
+//! Messages ↔ validated types. Everything a peer sends comes through here, and nothing leaves it
+//! that is above a limit or refers to what is not there.
+//!
+//! Unknown fields, metrics, reasons of absence and kinds of owner come from newer peers and are
+//! tolerated; a kind of owner without a word here is [`OwnerKind::Other`].
+
+mod inventory;
+#[cfg(test)]
+mod tests;
+
+pub use crate::column::{Fault, Malformed};
+pub use inventory::{inventory_from_wire, inventory_to_wire};
+
+use crate::catalogue::GPU_HOLDER;
+use crate::frame::{Batch, Column, Holding, Owner, OwnerKind, Share};
+use crate::ids::Sequence;
+use crate::limits::{HOLDINGS_PER_BATCH_MAX, NAME_BYTES_MAX, SHARES_PER_HOLDING_MAX};
+use crate::reading::Reading;
+use crate::{column, v1};
+
+/// The whole of a GPU.
+const WHOLE_PPM: u64 = 1_000_000;
+
+pub fn batch_to_wire(batch: &Batch) -> v1::Batch {
+    v1::Batch {
+        sequence: batch.sequence.0,
+        // A batch of 2^32 samples does not exist: it would be refused at 4096.
+        samples: u32::try_from(batch.stamps.len()).unwrap_or(u32::MAX),
+        columns: column::encode(batch),
+        holdings: batch.holdings.iter().map(holding_to_wire).collect(),
+    }
+}
+
+/// Checks and converts a batch of a node with `devices` devices, the node itself included.
+pub fn batch_from_wire(wire: v1::Batch, devices: usize) -> Result<Batch, Malformed> {
+    if wire.sequence == 0 {
+        return Err(Malformed::at("batch.sequence", Fault::Missing));
+    }
+    let samples = usize::try_from(wire.samples).unwrap_or(usize::MAX);
+    let holdings = holdings_from_wire(wire.holdings)?;
+    let (stamps, columns) = column::decode(&wire.columns, samples, devices)?;
+    for column in columns.iter().filter(|c| c.metric == GPU_HOLDER) {
+        check_holders(column, holdings.len())?;
+    }
+    Ok(Batch { sequence: Sequence(wire.sequence), stamps, holdings, columns })
+}
+
+fn check_holders(column: &Column, holdings: usize) -> Result<(), Malformed> {
+    for (sample, reading) in column.readings.iter().enumerate() {
+        let Reading::Value(code) = *reading else { continue };
+        // A negative code becomes a number far above every limit.
+        Fault::check_range("holding", code.cast_unsigned(), 0, holdings as u64).map_err(|fault| {
+            Malformed::at(format!("gpu_holder of device {}, sample {sample}", column.device), fault)
+        })?;
+    }
+    Ok(())
+}
+
+fn holdings_from_wire(wire: Vec<v1::Holding>) -> Result<Vec<Holding>, Malformed> {
+    Fault::check_range("number of holdings", wire.len() as u64, 0, HOLDINGS_PER_BATCH_MAX as u64)
+        .map_err(|fault| Malformed::at("batch.holdings", fault))?;
+    wire.into_iter()
+        .enumerate()
+        .map(|(position, holding)| holding_from_wire(holding, &format!("batch.holdings[{position}]")))
+        .collect()
+}
+
+fn holding_from_wire(wire: v1::Holding, place: &str) -> Result<Holding, Malformed> {
+    Fault::check_range("number of shares", wire.shares.len() as u64, 1, SHARES_PER_HOLDING_MAX as u64)
+        .map_err(|fault| Malformed::at(place, fault))?;
+    let mut shares = Vec::with_capacity(wire.shares.len());
+    for (position, share) in wire.shares.into_iter().enumerate() {
+        let place = format!("{place}.shares[{position}]");
+        let owner = share.owner.ok_or_else(|| Malformed::at(format!("{place}.owner"), Fault::Missing))?;
+        shares.push(Share { owner: owner_from_wire(owner, &place)?, share_ppm: share.share_ppm });
+    }
+    let given: u64 = shares.iter().map(|share| u64::from(share.share_ppm)).sum();
+    if given != WHOLE_PPM {
+        return Err(Malformed::at(place, Fault::Shares { given, expected: WHOLE_PPM }));
+    }
+    shares.sort_by(|a, b| a.owner.cmp(&b.owner));
+    match shares.windows(2).find(|pair| pair[0].owner == pair[1].owner) {
+        Some(pair) => {
+            Err(Malformed::at(place, Fault::Repeated { what: format!("owner {:?}", pair[0].owner.name) }))
+        }
+        None => Ok(shares),
+    }
+}
+
+fn owner_from_wire(wire: v1::Owner, place: &str) -> Result<Owner, Malformed> {
+    let kind = match v1::OwnerKind::try_from(wire.kind) {
+        Ok(v1::OwnerKind::User) => OwnerKind::User,
+        Ok(v1::OwnerKind::Slurm) => OwnerKind::Slurm,
+        Ok(v1::OwnerKind::Kubernetes) => OwnerKind::Kubernetes,
+        Ok(v1::OwnerKind::Systemd) => OwnerKind::Systemd,
+        Ok(v1::OwnerKind::Unspecified) | Err(_) => OwnerKind::Other,
+    };
+    for (field, text) in [("account", &wire.account), ("name", &wire.name), ("job", &wire.job)] {
+        check_text(text, || format!("{place}.owner.{field}"))?;
+    }
+    if wire.account.is_empty() && wire.name.is_empty() && wire.job.is_empty() {
+        return Err(Malformed::at(format!("{place}.owner.name"), Fault::Missing));
+    }
+    Ok(Owner { kind, account: wire.account, name: wire.name, job: wire.job })
+}
+
+/// Names end up in labels, reports and logs: of bounded length and without control characters.
+fn check_text(text: &str, place: impl FnOnce() -> String) -> Result<(), Malformed> {
+    let fault = if text.len() > NAME_BYTES_MAX {
+        Fault::Long { given: text.len(), limit: NAME_BYTES_MAX }
+    } else if text.chars().any(char::is_control) {
+        Fault::Control
+    } else {
+        return Ok(());
+    };
+    Err(Malformed::at(place(), fault))
+}
+
+fn holding_to_wire(holding: &Holding) -> v1::Holding {
+    v1::Holding { shares: holding.iter().map(share_to_wire).collect() }
+}
+
+fn share_to_wire(share: &Share) -> v1::Share {
+    let owner = &share.owner;
+    let kind = match owner.kind {
+        OwnerKind::User => v1::OwnerKind::User,
+        OwnerKind::Slurm => v1::OwnerKind::Slurm,
+        OwnerKind::Kubernetes => v1::OwnerKind::Kubernetes,
+        OwnerKind::Systemd => v1::OwnerKind::Systemd,
+        OwnerKind::Other => v1::OwnerKind::Unspecified,
+    };
+    let owner = v1::Owner {
+        kind: kind.into(),
+        account: owner.account.clone(),
+        name: owner.name.clone(),
+        job: owner.job.clone(),
+    };
+    v1::Share { owner: Some(owner), share_ppm: share.share_ppm }
+}

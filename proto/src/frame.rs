@@ -144,14 +144,16 @@ impl Batch {
     /// [`Absence::Pending`](crate::reading::Absence::Pending) there. Samples with more devices than
     /// the first one are cut to it: an inventory change begins a new segment and so a new batch.
     pub fn from_frames(sequence: Sequence, frames: &[Frame]) -> Self {
-        let mut batch = Self { sequence, ..Self::default() };
+        let mut builder = Builder { batch: Self { sequence, ..Self::default() }, ..Builder::default() };
         let devices = frames.first().map_or(0, |f| f.devices.len());
         for (sample, frame) in frames.iter().enumerate() {
-            batch.stamps.push(frame.stamp);
+            builder.batch.stamps.push(frame.stamp);
+            builder.cursor = 0;
             for (position, device) in frame.devices.iter().take(devices).enumerate() {
-                batch.push_device(sample, position, device);
+                builder.push_device(sample, position, device);
             }
         }
+        let mut batch = builder.batch;
         let samples = frames.len();
         for column in &mut batch.columns {
             column.readings.resize(samples, MISSING);
@@ -160,6 +162,24 @@ impl Batch {
         batch
     }
 
+    /// Number of readings, absent ones included.
+    pub fn points(&self) -> usize {
+        self.columns.len() * self.stamps.len()
+    }
+}
+
+/// A batch on its way from samples to columns. Samples of a node nearly always have the same
+/// readings in the same order, so the column after the last one used is tried before any search.
+#[derive(Default)]
+struct Builder {
+    batch: Batch,
+    /// Where the next reading of a sample goes if the sample is laid out like the one before.
+    cursor: usize,
+    /// The last column in order so far: what lies after it is new without a search.
+    highest: Option<(u16, MetricId)>,
+}
+
+impl Builder {
     fn push_device(&mut self, sample: usize, position: usize, device: &DeviceFrame) {
         for &(metric, reading) in &device.readings {
             self.put(sample, position, metric, reading);
@@ -176,31 +196,44 @@ impl Batch {
     fn put(&mut self, sample: usize, position: usize, metric: MetricId, reading: Reading<i64>) {
         // At most DEVICES_PER_NODE_MAX positions, checked where frames come from outside.
         let Ok(device) = u16::try_from(position) else { return };
-        let found = self.columns.iter().position(|c| c.device == device && c.metric == metric);
-        let at = found.unwrap_or_else(|| {
-            self.columns.push(Column { device, metric, readings: Vec::new() });
-            self.columns.len() - 1
-        });
-        let readings = &mut self.columns[at].readings;
+        let at = self.column(device, metric);
+        self.cursor = at + 1;
+        let readings = &mut self.batch.columns[at].readings;
         readings.resize(sample, MISSING);
         readings.push(reading);
+    }
+
+    /// The position of a column, which is added when it is new.
+    fn column(&mut self, device: u16, metric: MetricId) -> usize {
+        let key = Some((device, metric));
+        let columns = &mut self.batch.columns;
+        if columns.get(self.cursor).is_some_and(|c| key == Some((c.device, c.metric))) {
+            return self.cursor;
+        }
+        if key <= self.highest
+            && let Some(at) = columns.iter().position(|c| key == Some((c.device, c.metric)))
+        {
+            return at;
+        }
+        self.highest = self.highest.max(key);
+        columns.push(Column { device, metric, readings: Vec::new() });
+        columns.len() - 1
     }
 
     fn holding_code(&mut self, holding: &Holding) -> i64 {
         if holding.is_empty() {
             return 0;
         }
-        let at = self.holdings.iter().position(|h| h == holding).unwrap_or_else(|| {
-            self.holdings.push(holding.clone());
-            self.holdings.len() - 1
+        let holdings = &mut self.batch.holdings;
+        let at = holdings.iter().position(|h| h == holding).unwrap_or_else(|| {
+            holdings.push(holding.clone());
+            holdings.len() - 1
         });
         i64::try_from(at + 1).unwrap_or(i64::MAX)
-    }
-
-    /// Number of readings, absent ones included.
-    pub fn points(&self) -> usize {
-        self.columns.len() * self.stamps.len()
     }
 }
 
 const MISSING: Reading<i64> = Reading::Absent(crate::reading::Absence::Pending);
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ pub mod limits;
 pub mod reading;
 
 /// Generated messages, clients and servers.
-#[allow(clippy::all, clippy::pedantic, reason = "generated code")]
+#[allow(clippy::all, clippy::pedantic, clippy::allow_attributes_without_reason, reason = "generated code")]
 pub mod v1 {
     tonic::include_proto!("gpuledger.v1");
 }
