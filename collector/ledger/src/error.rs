@@ -8,7 +8,9 @@ pub enum LedgerError {
     Open { path: PathBuf, reason: String },
     #[error("{path} is not a gpuledger ledger: {reason}")]
     NotALedger { path: PathBuf, reason: String },
-    #[error("the ledger {path} was written by a newer version (schema {found}, this build knows {known}); use that version or a newer one")]
+    #[error(
+        "the ledger {path} was written by a newer version (schema {found}, this build knows {known}); use that version or a newer one"
+    )]
     TooNew { path: PathBuf, found: i64, known: i64 },
     #[error("cannot {operation}: the ledger's disk is full")]
     DiskFull { operation: &'static str },
@@ -24,4 +26,14 @@ pub enum LedgerError {
     Exhausted { what: &'static str },
     #[error("cannot add to a row: {0}")]
     Overflow(#[from] gpuledger_units::Overflow),
+    #[error("cannot keep rows of the hour {hour} since 1970: the ledger holds the years 2020 to 2079")]
+    HourOutOfRange { hour: u32 },
+}
+
+impl LedgerError {
+    /// True where what was given can never be stored, however often it is tried; false where the
+    /// store itself is in trouble and a later attempt may succeed.
+    pub fn is_of_content(&self) -> bool {
+        matches!(self, Self::Overflow(_) | Self::HourOutOfRange { .. })
+    }
 }

@@ -247,4 +247,3 @@ pub enum CommitOutcome {
     /// Another writer has moved the node's state or sequence: nothing of this node was written.
     Moved,
 }
-

@@ -1,0 +1,154 @@
+//! Opening a file: whose it is, which version wrote it, whether it is whole.
+
+use super::{fault, migrations};
+use crate::LedgerError;
+use rusqlite::{Connection, OpenFlags};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a statement waits for another process's transaction. Commits take milliseconds; a
+/// process that holds the lock for longer is stuck, and the caller must hear of it.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The write-ahead log is cut back to this size after a checkpoint: a few commits of a large fleet.
+const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+
+/// Opens or creates the file, with a schema of this build.
+pub fn for_writing(path: &Path) -> Result<Connection, LedgerError> {
+    let unclean = log_of(path).metadata().is_ok_and(|log| log.len() > 0);
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = connect(path, flags)?;
+    let fresh = identify(&connection, path)? == Identity::Empty;
+    let open_error = |error: rusqlite::Error| match fault::during("open the ledger", &error) {
+        LedgerError::ReadOnly { .. } => failed(path, "the file or its folder is read-only"),
+        LedgerError::DiskFull { .. } => failed(path, "the disk is full"),
+        LedgerError::Locked { .. } => failed(path, "another process holds it locked"),
+        other => other,
+    };
+    configure_writer(&connection).map_err(open_error)?;
+    migrations::apply(&mut connection).map_err(open_error)?;
+    if unclean && !fresh {
+        examine(&connection)?;
+    }
+    Ok(connection)
+}
+
+/// Opens a file of ours for reading only.
+pub fn existing(path: &Path) -> Result<Connection, LedgerError> {
+    if !path.exists() {
+        return Err(failed(path, "there is no such file"));
+    }
+    let connection = for_reading(path)?;
+    match identify(&connection, path)? {
+        Identity::Empty => Err(not_ours(path, "it is empty")),
+        Identity::Older(found) => Err(LedgerError::Open {
+            path: path.to_owned(),
+            reason: format!(
+                "its schema {found} is older than this build's {}; a command that writes brings it up to date",
+                migrations::known_version()
+            ),
+        }),
+        Identity::Current => Ok(connection),
+    }
+}
+
+/// A connection that cannot write. A ledger on a read-only medium is read as it lies there, which
+/// is safe because nothing can write to it.
+pub fn for_reading(path: &Path) -> Result<Connection, LedgerError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = connect(path, flags)?;
+    let readable = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+    let Err(error) = readable else { return Ok(connection) };
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::CannotOpen | rusqlite::ErrorCode::ReadOnly) if !log_of(path).exists() => {
+            let name = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            let uri = PathBuf::from(format!("file:{name}?immutable=1"));
+            connect(&uri, flags | OpenFlags::SQLITE_OPEN_URI)
+        }
+        _ => Err(unreadable(path, &error)),
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, LedgerError> {
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        match folder {
+            Some(folder) if !folder.exists() => {
+                failed(path, &format!("the folder {} does not exist", folder.display()))
+            }
+            _ if path.is_dir() => failed(path, "it is a folder, not a file"),
+            _ => failed(path, &error.to_string()),
+        }
+    })?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| failed(path, &error.to_string()))?;
+    Ok(connection)
+}
+
+#[derive(PartialEq, Eq)]
+enum Identity {
+    /// No schema yet: a new file.
+    Empty,
+    Older(i64),
+    Current,
+}
+
+fn identify(connection: &Connection, path: &Path) -> Result<Identity, LedgerError> {
+    let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let tables = number("SELECT count(*) FROM sqlite_schema").map_err(|error| unreadable(path, &error))?;
+    let application = number("PRAGMA application_id").map_err(|error| unreadable(path, &error))?;
+    let found = number("PRAGMA user_version").map_err(|error| unreadable(path, &error))?;
+    let known = migrations::known_version();
+    if tables == 0 && application == 0 && found == 0 {
+        Ok(Identity::Empty)
+    } else if application != i64::from(migrations::APPLICATION_ID) {
+        Err(not_ours(path, "it is a database of another program"))
+    } else if found > known {
+        Err(LedgerError::TooNew { path: path.to_owned(), found, known })
+    } else if found < known {
+        Ok(Identity::Older(found))
+    } else {
+        Ok(Identity::Current)
+    }
+}
+
+fn configure_writer(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_BYTES_KEPT, |_| Ok(()))?;
+    Ok(())
+}
+
+/// Walks the whole file after a crash. SQLite recovers by itself; what this finds is a disk that
+/// did not keep its word.
+fn examine(connection: &Connection) -> Result<(), LedgerError> {
+    const OPERATION: &str = "open the ledger after a crash";
+    tracing::info!("the ledger was not closed by the last process that wrote to it: examining it");
+    let verdict: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(fault::at(OPERATION))?;
+    if verdict == "ok" { Ok(()) } else { Err(LedgerError::Corrupt { operation: OPERATION, reason: verdict }) }
+}
+
+fn log_of(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    PathBuf::from(log)
+}
+
+fn unreadable(path: &Path, error: &rusqlite::Error) -> LedgerError {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => not_ours(path, "it is not an SQLite file"),
+        _ => match fault::during("open the ledger", error) {
+            corrupt @ LedgerError::Corrupt { .. } => corrupt,
+            _ => failed(path, &error.to_string()),
+        },
+    }
+}
+
+fn failed(path: &Path, reason: &str) -> LedgerError {
+    LedgerError::Open { path: path.to_owned(), reason: reason.to_owned() }
+}
+
+fn not_ours(path: &Path, reason: &str) -> LedgerError {
+    LedgerError::NotALedger { path: path.to_owned(), reason: reason.to_owned() }
+}
