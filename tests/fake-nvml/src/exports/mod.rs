@@ -1,0 +1,11 @@
+//! The C interface, by subject.
+
+pub mod events;
+pub mod fields;
+pub mod gpm;
+pub mod health;
+pub mod identity;
+pub mod internal;
+pub mod power;
+pub mod system;
+pub mod usage;

@@ -1,0 +1,177 @@
+//! The library's state behind the C interface: loaded once, initialised and shut down by count.
+
+use std::ptr::without_provenance_mut;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::sleep;
+use std::time::Duration;
+
+use nvml_wrapper_sys::bindings::nvmlDevice_t;
+
+use crate::clock::Clock;
+use crate::code::{Answer, Code, INVALID_ARGUMENT, UNINITIALIZED, UNKNOWN};
+use crate::model::{Effect, Gpu, Model, Phase};
+use crate::truth::Truth;
+
+/// The environment variable that names the scenario file.
+pub const VARIABLE: &str = "GPULEDGER_FAKE_NVML_SCENARIO";
+
+/// Handles are numbers that look like addresses and are never followed.
+const FIRST_HANDLE: usize = 0x5131_7000;
+const HANDLE_STEP: usize = 0x100;
+
+/// How often a blocked call looks whether its fault is over.
+const BLOCKED_LOOK: Duration = Duration::from_millis(5);
+
+#[derive(Debug)]
+pub struct Library {
+    pub model: Model,
+    pub clock: Clock,
+    pub truth: Truth,
+    /// Indices of the GPUs that the last first `nvmlInit` found.
+    visible: Mutex<Vec<usize>>,
+}
+
+static LIBRARY: OnceLock<Result<Library, String>> = OnceLock::new();
+static USERS: AtomicU32 = AtomicU32::new(0);
+
+fn load() -> Result<Library, String> {
+    let text = match std::env::var_os(VARIABLE) {
+        None => include_str!("default.toml").to_owned(),
+        Some(path) => {
+            std::fs::read_to_string(&path).map_err(|e| format!("{VARIABLE}: read {}: {e}", path.display()))?
+        }
+    };
+    let model = Model::parse(&text, std::process::id()).map_err(|e| format!("{VARIABLE}: {e}"))?;
+    let clock = Clock::start(&model.clock);
+    Ok(Library { model, clock, truth: Truth::from_environment()?, visible: Mutex::new(Vec::new()) })
+}
+
+/// The loaded library. A wrong scenario is told on standard error, as there is no other way out.
+pub fn loaded() -> Answer<&'static Library> {
+    let library = LIBRARY.get_or_init(|| {
+        let library = load();
+        if let Err(message) = &library {
+            eprintln!("fake-nvml: {message}");
+        }
+        library
+    });
+    library.as_ref().map_err(|_| UNKNOWN)
+}
+
+pub fn init(call: &str) -> Answer<()> {
+    let library = loaded()?;
+    library.stand(call, None)?;
+    if USERS.fetch_add(1, Ordering::SeqCst) == 0 {
+        let now_us = library.clock.now_us();
+        let seen = |gpu: &usize| !library.model.faults.iter().any(|fault| fault.hides(*gpu, now_us));
+        *library.visible() = (0..library.model.gpus.len()).filter(seen).collect();
+    }
+    Ok(())
+}
+
+pub fn shutdown() -> Answer<()> {
+    let fewer = |users: u32| users.checked_sub(1);
+    USERS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).map(drop).map_err(|_| UNINITIALIZED)
+}
+
+/// Enters a call that concerns no single GPU.
+pub fn enter(call: &str) -> Answer<&'static Library> {
+    if USERS.load(Ordering::SeqCst) == 0 {
+        return Err(UNINITIALIZED);
+    }
+    let library = loaded()?;
+    library.stand(call, None)?;
+    Ok(library)
+}
+
+impl Library {
+    fn visible(&self) -> std::sync::MutexGuard<'_, Vec<usize>> {
+        self.visible.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The visible GPUs, in NVML's order.
+    pub fn gpus(&self) -> Vec<&Gpu> {
+        self.visible().iter().map(|&index| &self.model.gpus[index]).collect()
+    }
+
+    /// Meets every fault that stands in the way of this call, in the scenario's order.
+    fn stand(&self, call: &str, gpu: Option<usize>) -> Answer<()> {
+        for fault in &self.model.faults {
+            if !fault.meets(call, gpu, self.clock.now_us()) {
+                continue;
+            }
+            match fault.effect {
+                Effect::Answer(code) => return Err(code),
+                Effect::Delay(time) => sleep(time),
+                Effect::Block => {
+                    while fault.lasts_at(self.clock.now_us()) {
+                        sleep(BLOCKED_LOOK);
+                    }
+                }
+                Effect::Hidden => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+pub fn handle(gpu: &Gpu) -> nvmlDevice_t {
+    without_provenance_mut(FIRST_HANDLE + gpu.index * HANDLE_STEP)
+}
+
+/// A call on one GPU, with the moment at which it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    pub library: &'static Library,
+    pub gpu: &'static Gpu,
+    pub now_us: u64,
+}
+
+impl Call {
+    /// Enters a call on a GPU: finds it, then meets its faults.
+    pub fn enter(device: nvmlDevice_t, call: &str) -> Answer<Self> {
+        if USERS.load(Ordering::SeqCst) == 0 {
+            return Err(UNINITIALIZED);
+        }
+        let library = loaded()?;
+        let offset = device.addr().checked_sub(FIRST_HANDLE).ok_or(INVALID_ARGUMENT)?;
+        if offset % HANDLE_STEP != 0 {
+            return Err(INVALID_ARGUMENT);
+        }
+        let gpu = library.model.gpus.get(offset / HANDLE_STEP).ok_or(INVALID_ARGUMENT)?;
+        library.stand(call, Some(gpu.index))?;
+        Ok(Self { library, gpu, now_us: library.clock.now_us() })
+    }
+
+    /// Meets the faults of a part of a call, such as one field of many.
+    pub fn part(&self, name: &str) -> Answer<()> {
+        self.library.stand(name, Some(self.gpu.index))
+    }
+
+    pub fn phase(&self) -> &'static Phase {
+        self.gpu.phase(self.now_us)
+    }
+
+    pub fn power_mw(&self) -> u32 {
+        self.gpu.power_mw(self.now_us)
+    }
+
+    /// Reads the energy counter and writes the reading into the truth.
+    pub fn energy_mj(&self) -> Answer<u64> {
+        let counter = self.gpu.counter(self.now_us);
+        self.library.truth.record(self.gpu, counter).map_err(|e| {
+            eprintln!("fake-nvml: {}: {e}", crate::truth::VARIABLE);
+            UNKNOWN
+        })?;
+        Ok(counter.mj)
+    }
+}
+
+/// An answer as C sees it.
+pub fn code(answer: Answer<()>) -> u32 {
+    match answer {
+        Ok(()) => 0,
+        Err(Code(code)) => code,
+    }
+}
