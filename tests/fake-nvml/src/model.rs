@@ -59,8 +59,10 @@ pub struct Process {
 impl Process {
     /// The path of the program, as far as this process may see it.
     pub fn name(self) -> String {
-        let path = std::fs::read_link(format!("/proc/{}/exe", self.pid));
-        path.map_or_else(|_| "[Not Found]".into(), |path| path.display().to_string())
+        let of = |file| format!("/proc/{}/{file}", self.pid);
+        let path = std::fs::read_link(of("exe")).map(|path| path.display().to_string());
+        let path = path.or_else(|_| std::fs::read_to_string(of("comm")).map(|comm| comm.trim_end().into()));
+        path.unwrap_or_else(|_| "[Not Found]".into())
     }
 }
 

@@ -46,9 +46,7 @@ fn value(call: &Call, field: u32, scope: u32) -> Answer<Value> {
             Long(ecc(call, 1)?)
         }
         field_id::NVML_FI_DEV_MEMORY_TEMP => Unsigned(call.phase().spec.memory_temperature_c),
-        field_id::NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION | field_id::NVML_FI_DEV_ENERGY => {
-            Long(call.energy_mj()?)
-        }
+        field_id::NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION => Long(call.energy_mj()?),
         field_id::NVML_FI_DEV_NVLINK_LINK_COUNT => Unsigned(NVLINKS),
         field_id::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON => Unsigned(NVLINK_MBPS),
         field_id::NVML_FI_DEV_PCIE_REPLAY_COUNTER
@@ -63,6 +61,11 @@ fn value(call: &Call, field: u32, scope: u32) -> Answer<Value> {
         | field_id::NVML_FI_DEV_PERF_POLICY_SYNC_BOOST => Long(0),
         field_id::NVML_FI_DEV_POWER_AVERAGE => scoped(scope, call.gpu.average_power_mw(call.now_us))?,
         field_id::NVML_FI_DEV_POWER_INSTANT => scoped(scope, call.power_mw())?,
+        field_id::NVML_FI_DEV_POWER_MIN_LIMIT..=field_id::NVML_FI_DEV_POWER_REQUESTED_LIMIT
+            if scope != SCOPE_GPU =>
+        {
+            return Err(NOT_SUPPORTED);
+        }
         field_id::NVML_FI_DEV_POWER_MIN_LIMIT => Unsigned(spec.power_limit_min_mw),
         field_id::NVML_FI_DEV_POWER_MAX_LIMIT | field_id::NVML_FI_DEV_POWER_DEFAULT_LIMIT => {
             Unsigned(spec.power_limit_max_mw)

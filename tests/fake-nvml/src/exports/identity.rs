@@ -14,8 +14,8 @@ use crate::code::{INVALID_ARGUMENT, NOT_FOUND, NOT_SUPPORTED};
 use crate::library::Call;
 
 /// An H100 SXM5 by NVIDIA.
-const PCI_DEVICE: u32 = 0x2330_10de;
-const PCI_SUBSYSTEM: u32 = 0x16c1_10de;
+pub const PCI_DEVICE: u32 = 0x2330_10de;
+pub const PCI_SUBSYSTEM: u32 = 0x16c1_10de;
 const BRAND_NVIDIA: u32 = 14;
 const BUS_TYPE_PCIE: u32 = 2;
 

@@ -23,8 +23,10 @@ const TABLE_ID: [u8; 16] =
 
 const WORDS: usize = 256;
 const SLOT_HANDLE_BY_INDEX: usize = 81;
+const SLOT_POWER_LIMIT: usize = 108;
 const SLOT_COMPUTE_PROCESSES: usize = 213;
 const SLOT_GRAPHICS_PROCESSES: usize = 214;
+const SLOT_MPS_PROCESSES: usize = 215;
 const SLOT_HOST_PCIE_GENERATION: usize = 230;
 
 /// The longest process name in a list, with its final zero.
@@ -55,6 +57,8 @@ static TABLE: Table = {
     slots[SLOT_HANDLE_BY_INDEX - 1] = handle_by_index as *const c_void;
     slots[SLOT_COMPUTE_PROCESSES - 1] = compute_processes as *const c_void;
     slots[SLOT_GRAPHICS_PROCESSES - 1] = graphics_processes as *const c_void;
+    slots[SLOT_MPS_PROCESSES - 1] = mps_processes as *const c_void;
+    slots[SLOT_POWER_LIMIT - 1] = power_limit as *const c_void;
     slots[SLOT_HOST_PCIE_GENERATION - 1] = host_pcie_generation as *const c_void;
     Table { size: size_of::<Table>(), slots }
 };
@@ -91,6 +95,23 @@ unsafe extern "C" fn graphics_processes(
     // SAFETY: what this function demands of its caller.
     let (count, entries) = unsafe { (Argument::into_inside(count), Argument::into_inside(entries)) };
     code(list(device, "nvmlDeviceGetGraphicsRunningProcesses_v3", true, count, entries))
+}
+
+/// # Safety
+///
+/// As for `compute_processes`.
+unsafe extern "C" fn mps_processes(_device: nvmlDevice_t, count: *mut c_uint, _entries: *mut Entry) -> u32 {
+    // SAFETY: what this function demands of its caller.
+    let count: Out<c_uint> = unsafe { Argument::into_inside(count) };
+    code(count.put(0))
+}
+
+/// # Safety
+///
+/// As for every exported function.
+unsafe extern "C" fn power_limit(device: nvmlDevice_t, limit: *mut c_uint) -> u32 {
+    // SAFETY: what this function demands of its caller.
+    unsafe { super::power::nvmlDeviceGetEnforcedPowerLimit(device, limit) }
 }
 
 /// # Safety

@@ -6,6 +6,7 @@ pub mod gpm;
 pub mod health;
 pub mod identity;
 pub mod internal;
+pub mod modern;
 pub mod power;
 pub mod system;
 pub mod usage;

@@ -9,7 +9,7 @@ use nvml_wrapper_sys::bindings::{
 use crate::abi::{Out, export};
 use crate::code::{Answer, INVALID_ARGUMENT, NOT_FOUND, NOT_SUPPORTED, text};
 use crate::library::{Library, code, handle, init, shutdown};
-use crate::model::Gpu;
+use crate::model::{Gpu, Process};
 
 const SIMULATED_VERSION: &CStr = c"gpuledger-fake-nvml 1";
 
@@ -86,8 +86,8 @@ export! {
     }
 
     library fn nvmlSystemGetProcessName(_library, pid: c_uint, name: *mut c_char, length: c_uint) {
-        let path = std::fs::read_to_string(format!("/proc/{pid}/comm")).map_err(|_| NOT_FOUND)?;
-        name.put_text(length, path.trim_end())
+        let process = Process { pid, memory_bytes: 0, graphics: false };
+        name.put_text(length, &process.name())
     }
 
     library fn nvmlSystemGetHicVersion(_library, count: *mut c_uint, _entries: *mut nvmlHwbcEntry_t) {
