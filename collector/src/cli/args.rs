@@ -1,0 +1,227 @@
+//! Arguments as typed. [`super::resolve`] turns them into what a command works with.
+
+use crate::import::mapping::{EnergyUnit, Mapping, PowerUnit, TimeUnit};
+use crate::report::StatementFormat;
+use crate::report::energy::{Dimension, EnergyFormat};
+use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
+use gpuledger_tco::statement::GroupBy;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  gpuledger --config /etc/gpuledger/collector.toml serve
+  gpuledger --ledger ledger.db --fleet fleet.toml report tco --from 2026-10-01 --to 2026-11-01
+  gpuledger --ledger ledger.db report energy --from 2026-10-01 --to 2026-10-02 --by node,hour
+  gpuledger --ledger ledger.db verify
+
+Exit codes: 0 done; 1 a check found something; 2 wrong use or bad input, nothing changed;
+3 failed at run time.";
+
+const TELEMETRY_EXAMPLES: &str = "\
+Examples:
+  Power of whole nodes, one column names the node:
+    gpuledger --ledger ledger.db import telemetry power.csv.gz --node-column node \\
+        --time-column t_ms --time-unit ms --power-column power_w --where run=17
+
+  An energy counter of each GPU of one server:
+    gpuledger --ledger ledger.db import telemetry gpus.csv --node gpu-01 --gpu-column uuid \\
+        --time-column time --time-unit rfc3339 --energy-column energy --energy-unit J
+
+The whole file is checked before anything is written. The same import a second time, or time that
+the ledger has counted already, adds nothing.";
+
+/// What GPU servers cost: readings in, money out.
+#[derive(Debug, Parser)]
+#[command(name = "gpuledger", version, about, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Args {
+    /// The ledger: one SQLite file
+    #[arg(long, global = true, value_name = "FILE", env = "GPULEDGER_LEDGER")]
+    pub ledger: Option<PathBuf>,
+    /// Assets, sites, tariffs and prices (TOML)
+    #[arg(long, global = true, value_name = "FILE", env = "GPULEDGER_FLEET")]
+    pub fleet: Option<PathBuf>,
+    /// The collector's configuration (TOML) [default: /etc/gpuledger/collector.toml where it exists]
+    #[arg(long, global = true, value_name = "FILE", env = "GPULEDGER_CONFIG")]
+    pub config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take readings from agents into the ledger and serve metrics, until stopped
+    Serve,
+    /// Read configuration and fleet, say what is wrong with them or that nothing is
+    CheckConfig,
+    /// Bring in what exists already
+    #[command(subcommand)]
+    Import(Import),
+    /// Say what was used and what it cost
+    #[command(subcommand)]
+    Report(Report),
+    /// Check the ledger's promises: one line each, exit code 1 when one is broken
+    Verify,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Import {
+    /// Power or energy readings of the past from a CSV file, gzip or plain
+    #[command(after_help = TELEMETRY_EXAMPLES)]
+    Telemetry(Box<Telemetry>),
+    /// Assets from a CSV file into the ledger's register
+    Assets {
+        /// One row an asset; the header names the columns
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("where-from").required(true).args(["node", "node_column"]))]
+#[command(group = ArgGroup::new("quantity").required(true).args(["power_column", "energy_column"]))]
+pub struct Telemetry {
+    /// The file; compressed with gzip or not
+    pub file: PathBuf,
+    /// Column with the node's name
+    #[arg(long, value_name = "COLUMN")]
+    pub node_column: Option<String>,
+    /// Name of the one node that all rows are of
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Column with the GPU's UUID, where readings are of GPUs and not of whole nodes
+    #[arg(long, value_name = "COLUMN")]
+    pub gpu_column: Option<String>,
+    /// Model of GPUs that the ledger does not know yet, such as "NVIDIA H100 80GB HBM3"
+    #[arg(long, value_name = "MODEL", requires = "gpu_column")]
+    pub gpu_model: Option<String>,
+    /// Column with the time of the reading
+    #[arg(long, value_name = "COLUMN")]
+    pub time_column: String,
+    /// Unit of the time column
+    #[arg(long, value_name = "UNIT")]
+    pub time_unit: TimeUnit,
+    /// Column with power: integrated by the trapezoid rule
+    #[arg(long, value_name = "COLUMN")]
+    pub power_column: Option<String>,
+    /// Unit of the power column
+    #[arg(long, value_name = "UNIT", default_value = "W", conflicts_with = "energy_column")]
+    pub power_unit: PowerUnit,
+    /// Column with a counter of energy that rises until it is reset
+    #[arg(long, value_name = "COLUMN", requires = "energy_unit")]
+    pub energy_column: Option<String>,
+    /// Unit of the energy column
+    #[arg(long, value_name = "UNIT", requires = "energy_column")]
+    pub energy_unit: Option<EnergyUnit>,
+    /// Only rows whose column has exactly this text; several must all hold
+    #[arg(long = "where", value_name = "COLUMN=VALUE", value_parser = Mapping::filter)]
+    pub filters: Vec<(String, String)>,
+    /// Longest time between two readings that counts as observed: 500ms, 60s, 5m, 1h
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::period::duration_ms)]
+    pub longest_gap: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Report {
+    /// Total cost of ownership of a period, beside what renting would have cost
+    Tco(Tco),
+    /// Energy and observed time of a period, from the ledger's hour rows
+    Energy(Energy),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    Month,
+    Model,
+    Node,
+    Owner,
+    Site,
+}
+
+impl From<By> for GroupBy {
+    fn from(by: By) -> Self {
+        match by {
+            By::Month => Self::Month,
+            By::Model => Self::Model,
+            By::Node => Self::Node,
+            By::Owner => Self::Owner,
+            By::Site => Self::Site,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Period {
+    /// First instant: 2026-10, 2026-10-01 (midnight UTC) or 2026-10-01T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = super::period::instant)]
+    pub from: jiff::Timestamp,
+    /// First instant after the period, in the same forms: the period ends before it
+    #[arg(long, value_name = "TIME", value_parser = super::period::instant)]
+    pub to: jiff::Timestamp,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Out {
+    /// Write to this file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Replace the file if there is one
+    #[arg(long, requires = "out")]
+    pub force: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Tco {
+    #[command(flatten)]
+    pub period: Period,
+    /// What the lines are grouped by
+    #[arg(long, default_value = "month")]
+    pub by: By,
+    #[arg(long, default_value = "table")]
+    pub format: StatementFormat,
+    #[command(flatten)]
+    pub out: Out,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Energy {
+    #[command(flatten)]
+    pub period: Period,
+    /// What the rows are grouped by, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "node,hour", value_name = "LIST")]
+    pub by: Vec<Dimension>,
+    #[arg(long, default_value = "table")]
+    pub format: EnergyFormat,
+    #[command(flatten)]
+    pub out: Out,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_of_the_arguments_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_reading_has_one_quantity_and_one_source_of_its_node() {
+        let parse = |extra: &[&str]| {
+            let fixed =
+                ["gpuledger", "import", "telemetry", "f.csv", "--time-column", "t", "--time-unit", "ms"];
+            Args::try_parse_from(fixed.iter().chain(extra))
+        };
+        assert!(parse(&["--node", "a", "--power-column", "p"]).is_ok());
+        assert!(parse(&["--node-column", "n", "--energy-column", "e", "--energy-unit", "kWh"]).is_ok());
+        for bad in [
+            &["--power-column", "p"][..],
+            &["--node", "a"],
+            &["--node", "a", "--node-column", "n", "--power-column", "p"],
+            &["--node", "a", "--power-column", "p", "--energy-column", "e", "--energy-unit", "J"],
+            &["--node", "a", "--energy-column", "e"],
+            &["--node", "a", "--power-column", "p", "--where", "run"],
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The command line: arguments as typed ([`args`]) → resolved ([`resolve`]) → carried out.
+//!
+//! A command writes its result to standard output or a file, and everything else to standard error.
+//! Every way to end has its exit code ([`failure::Failure`]).
+
+pub mod args;
+mod energy;
+pub mod failure;
+mod import;
+mod output;
+pub mod period;
+mod progress;
+mod report;
+mod resolve;
+
+pub use failure::Failure;
+
+use args::Args;
+use clap::Parser as _;
+use resolve::Task;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+/// Runs one command and gives the process's exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(told) => {
+            // Help and version go to standard output and are no error; nothing is left to do where
+            // even that cannot be written.
+            let _ = told.print();
+            return if told.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let ended = resolve::task(args).and_then(carry_out);
+    let Err(failure) = ended else { return ExitCode::SUCCESS };
+    if let Some(message) = failure.message() {
+        let _ = writeln!(std::io::stderr(), "{message}");
+    }
+    failure.exit_code()
+}
+
+fn carry_out(task: Task) -> Result<(), Failure> {
+    match task {
+        Task::ImportTelemetry(task) => block_on(import::telemetry(task)),
+        Task::ReportEnergy(task) => block_on(report::energy(task)),
+    }
+}
+
+/// Commands end by themselves and have one thing to do at a time: one thread is enough.
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Runtime(format!("cannot start: {error}")))?.block_on(command)
+}

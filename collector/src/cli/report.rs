@@ -1,0 +1,29 @@
+//! Reports: the ledger read, the result handed to a format.
+
+use super::Failure;
+use super::energy;
+use super::period::start_of;
+use super::resolve::ReportEnergy;
+use crate::report::energy::EnergyReport;
+use gpuledger_ledger::Ledger as _;
+use gpuledger_ledger::sqlite::SqliteLedger;
+
+pub async fn energy(task: ReportEnergy) -> Result<(), Failure> {
+    let ledger = SqliteLedger::open_existing(&task.ledger)?;
+    let range = task.period.hours();
+    let facts = energy::Facts {
+        nodes: ledger.nodes().await?,
+        gpus: ledger.gpus().await?,
+        owners: ledger.all_owners().await?,
+        node_hours: ledger.node_hours(range).await?,
+        gpu_hours: ledger.gpu_hours(range).await?,
+    };
+    let overflow = |error: gpuledger_units::Overflow| Failure::Runtime(format!("cannot add up: {error}"));
+    let rows = facts.rows(&task.by).map_err(overflow)?;
+    let (from, to) = (start_of(range.from).to_string(), start_of(range.to).to_string());
+    if !task.period.is_whole_hours() {
+        eprintln!("note: the ledger holds whole hours; the report is from {from} to {to}");
+    }
+    let report = EnergyReport::new(from, to, task.by, rows).map_err(overflow)?;
+    task.output.write(|out| report.write(task.format, out))
+}

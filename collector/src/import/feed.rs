@@ -1,0 +1,183 @@
+//! Series to the ledger: samples in batches through the fold, all nodes in one commit.
+
+use super::integrate::{self, Row, Sample};
+use super::mapping::{Mapping, Quantity};
+use super::table::{SeriesKey, Table};
+use super::{ImportError, SeriesSummary, Summary};
+use crate::fold::{FoldOptions, NodeFold};
+use gpuledger_ledger::{CommitOutcome, GpuKey, Ledger, NodeCommit, NodeKey};
+use gpuledger_proto::catalogue::{self, MetricId};
+use gpuledger_proto::frame::{Batch, Column, Gpu, Inventory, Stamp};
+use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
+use gpuledger_proto::limits::SAMPLES_PER_BATCH_MAX;
+use gpuledger_proto::reading::{Absence, Reading};
+use gpuledger_units::{Millis, Overflow};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, HashMap};
+
+/// How often a node is folded anew because a collector committed to it in between. Collectors
+/// commit every few seconds and a node folds in milliseconds.
+const ATTEMPTS_MAX: usize = 5;
+
+/// One series with what its rows are fed as.
+struct Series<'a> {
+    key: &'a SeriesKey,
+    epoch: Epoch,
+    samples: Vec<Sample>,
+}
+
+/// Writes everything that a table holds and the ledger has not counted yet.
+pub async fn import(ledger: &dyn Ledger, table: &Table, mapping: &Mapping) -> Result<Summary, ImportError> {
+    let mut summary = Summary { filtered: table.filtered, ..Summary::default() };
+    let mut nodes: BTreeMap<&NodeName, Vec<Series<'_>>> = BTreeMap::new();
+    for (key, rows) in &table.series {
+        let samples = samples(rows, mapping).map_err(|e| fold_error(key, &e))?;
+        summary.series.push(SeriesSummary::of(key, rows, &samples, mapping));
+        let epoch = epoch(&table.digest, mapping, key);
+        nodes.entry(&key.node).or_default().push(Series { key, epoch, samples });
+    }
+    let mut waiting: Vec<&NodeName> = nodes.keys().copied().collect();
+    for _ in 0..ATTEMPTS_MAX {
+        let mut commits = Vec::new();
+        for &name in &waiting {
+            let node = ledger.node(name).await?;
+            if let Some(commit) = fold_node(ledger, node, &nodes[name], mapping, &mut summary).await? {
+                commits.push((name, commit));
+            }
+        }
+        let (names, commits): (Vec<_>, Vec<_>) = commits.into_iter().unzip();
+        if commits.is_empty() {
+            return Ok(summary);
+        }
+        let outcomes = ledger.commit(commits.clone()).await?;
+        waiting.clear();
+        for ((name, commit), outcome) in names.into_iter().zip(&commits).zip(outcomes) {
+            match outcome {
+                CommitOutcome::Committed => summary.count(commit)?,
+                CommitOutcome::Moved => waiting.push(name),
+            }
+        }
+        if waiting.is_empty() {
+            return Ok(summary);
+        }
+    }
+    Err(ImportError::Contended(waiting[0].to_string()))
+}
+
+fn samples(rows: &[Row], mapping: &Mapping) -> Result<Vec<Sample>, Overflow> {
+    match mapping.quantity {
+        Quantity::Power { .. } => integrate::power(rows, mapping.longest_gap_ms),
+        Quantity::Energy { .. } => Ok(integrate::counter(rows, mapping.longest_gap_ms)),
+    }
+}
+
+/// The name of a series of a file under a mapping: the same import always has the same epoch.
+fn epoch(digest: &[u8; 32], mapping: &Mapping, key: &SeriesKey) -> Epoch {
+    let mut name = Sha256::new();
+    name.update(digest);
+    name.update(mapping.canonical());
+    name.update(format!("\nseries={key:?}"));
+    let hash: [u8; 32] = name.finalize().into();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    Epoch(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+/// Folds the series of one node that are not committed yet; `None` where all are.
+async fn fold_node(
+    ledger: &dyn Ledger,
+    node: NodeKey,
+    series: &[Series<'_>],
+    mapping: &Mapping,
+    summary: &mut Summary,
+) -> Result<Option<NodeCommit>, ImportError> {
+    let gpus = register(ledger, node, series, mapping).await?;
+    let state = ledger.state(node).await?;
+    let options = FoldOptions { longest_gap: Millis(mapping.longest_gap_ms) };
+    let failed = |key: &SeriesKey, error: &dyn std::fmt::Display| fold_error(key, error);
+    let mut fold = NodeFold::load(node, &state, options).map_err(|e| failed(series[0].key, &e))?;
+    for one in series {
+        let stored = ledger.sequence(node, one.epoch).await?;
+        let batches = batches(one, mapping);
+        let last = batches.len();
+        if u64::try_from(last).is_ok_and(|last| stored.0 >= last) {
+            summary.known(one.key);
+            continue;
+        }
+        let devices = one.key.gpu.as_ref().map(|uuid| gpus[uuid.as_str()]).into_iter().collect();
+        fold.begin_segment(one.epoch, None, devices, stored, Sequence(1));
+        for batch in batches.iter().filter(|batch| batch.sequence > stored) {
+            fold.fold(batch, &[]).map_err(|e| failed(one.key, &e))?;
+        }
+    }
+    Ok(fold.take())
+}
+
+fn fold_error(key: &SeriesKey, reason: &dyn std::fmt::Display) -> ImportError {
+    ImportError::Fold { series: key.to_string(), reason: reason.to_string() }
+}
+
+/// Registers the GPUs of a node. What the ledger knows of a GPU already stays as it is.
+async fn register<'a>(
+    ledger: &dyn Ledger,
+    node: NodeKey,
+    series: &'a [Series<'_>],
+    mapping: &Mapping,
+) -> Result<HashMap<&'a str, GpuKey>, ImportError> {
+    let uuids: Vec<_> = series.iter().filter_map(|one| one.key.gpu.as_ref()).collect();
+    if uuids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let known = ledger.gpus().await?;
+    let host = ledger.nodes().await?.into_iter().find(|n| n.key == node).map(|n| n.host);
+    let gpu = |(index, &uuid): (usize, &_)| {
+        let fresh = || Gpu {
+            uuid: Clone::clone(uuid),
+            model: mapping.gpu_model.clone().unwrap_or_default(),
+            serial: None,
+            pci_bus_id: None,
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            memory_bytes: None,
+            simulated: false,
+        };
+        known.iter().find(|record| record.gpu.uuid == *uuid).map_or_else(fresh, |record| record.gpu.clone())
+    };
+    let gpus = uuids.iter().enumerate().map(gpu).collect();
+    let keys = ledger.register(node, &Inventory { host: host.unwrap_or_default(), gpus }).await?;
+    Ok(uuids.iter().map(|uuid| uuid.as_str()).zip(keys).collect())
+}
+
+/// The samples of a series as the batches that an agent would have sent.
+fn batches(series: &Series<'_>, mapping: &Mapping) -> Vec<Batch> {
+    let gpu = series.key.gpu.is_some();
+    let counted = matches!(mapping.quantity, Quantity::Energy { .. });
+    let (power, energy) = match (gpu, counted) {
+        (true, true) => (catalogue::GPU_POWER_AVERAGE, catalogue::GPU_ENERGY),
+        (true, false) => (catalogue::GPU_POWER_AVERAGE, catalogue::GPU_ENERGY_INTEGRATED),
+        (false, true) => (catalogue::NODE_POWER, catalogue::NODE_ENERGY),
+        (false, false) => (catalogue::NODE_POWER, catalogue::NODE_ENERGY_INTEGRATED),
+    };
+    let chunks = series.samples.chunks(SAMPLES_PER_BATCH_MAX);
+    chunks
+        .zip(1..)
+        .map(|(samples, sequence)| batch(Sequence(sequence), samples, gpu, power, energy))
+        .collect()
+}
+
+fn batch(sequence: Sequence, samples: &[Sample], gpu: bool, power: MetricId, energy: MetricId) -> Batch {
+    // Beyond i64 is refused where cells are read.
+    let value = |amount: u64| Reading::Value(i64::try_from(amount).unwrap_or(i64::MAX));
+    let powers = samples.iter().map(|s| s.power_mw.map_or(Reading::Absent(Absence::Unsupported), value));
+    let device = u16::from(gpu);
+    let mut columns = vec![
+        Column { device, metric: power, readings: powers.collect() },
+        Column { device, metric: energy, readings: samples.iter().map(|s| value(s.energy_mj)).collect() },
+    ];
+    if gpu {
+        let readings = vec![Reading::Value(1); samples.len()];
+        columns.push(Column { device, metric: catalogue::GPU_UP, readings });
+    }
+    columns.sort_by_key(|column| column.metric);
+    let stamp = |sample: &Sample| Stamp { wall_ms: sample.wall_ms, boot_ms: sample.wall_ms };
+    Batch { sequence, stamps: samples.iter().map(stamp).collect(), holdings: Vec::new(), columns }
+}

@@ -1,0 +1,45 @@
+//! One row a line of the statement, for spreadsheets.
+//!
+//! Columns: `group, family, id, label, amount, currency, formula, inputs`. The inputs are one cell:
+//! `name = value unit [source]`, separated by semicolons. The amounts sum to the total of the
+//! statement; there is no row for it.
+
+use super::{Format, family_name};
+use gpuledger_tco::statement::{Input, Statement};
+use std::io::{self, Write};
+
+pub struct Csv;
+
+impl Format for Csv {
+    fn write(&self, statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
+        let mut csv = csv::Writer::from_writer(out);
+        csv.write_record(["group", "family", "id", "label", "amount", "currency", "formula", "inputs"])?;
+        for line in &statement.lines {
+            let amount = line.amount.to_string();
+            let inputs = line.inputs.iter().map(input).collect::<Vec<_>>().join("; ");
+            csv.write_record([
+                harmless(&line.group).as_str(),
+                family_name(line.family),
+                harmless(&line.id).as_str(),
+                harmless(&line.label).as_str(),
+                amount.as_str(),
+                line.currency.code(),
+                harmless(&line.formula).as_str(),
+                harmless(&inputs).as_str(),
+            ])?;
+        }
+        csv.flush()
+    }
+}
+
+fn input(input: &Input) -> String {
+    let Input { name, value, unit, source } = input;
+    let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+    let source = if source.is_empty() { String::new() } else { format!(" [{source}]") };
+    format!("{name} = {value}{unit}{source}")
+}
+
+/// A name from outside must not become a formula in somebody's spreadsheet.
+fn harmless(text: &str) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
+}

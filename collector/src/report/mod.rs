@@ -1,0 +1,72 @@
+//! What people and programs read: a statement or an energy report, one file a format.
+//!
+//! Invariant: nothing here knows a ledger or computes money; a format prints what it is given, in
+//! the order in which it is given, and the same input gives the same bytes.
+
+pub mod chart;
+pub mod columns;
+mod csv_format;
+pub mod energy;
+mod figures;
+mod html;
+pub mod json;
+pub mod number;
+mod table;
+
+use gpuledger_tco::statement::{Family, GroupBy, Statement};
+use std::io::{self, Write};
+
+/// A form that a statement can be written in.
+pub trait Format {
+    fn write(&self, statement: &Statement, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// The forms by the name that people type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum StatementFormat {
+    /// Text for a terminal, at most 100 columns
+    Table,
+    /// One row a line of the statement
+    Csv,
+    /// Everything, for programs
+    Json,
+    /// A page with charts, for reading and printing
+    Html,
+}
+
+impl StatementFormat {
+    pub fn format(self) -> &'static dyn Format {
+        match self {
+            Self::Table => &table::Table,
+            Self::Csv => &csv_format::Csv,
+            Self::Json => &json::Json,
+            Self::Html => &html::Html,
+        }
+    }
+}
+
+/// Every family in the order of the statement.
+pub const FAMILIES: [Family; 5] =
+    [Family::Depreciation, Family::CapitalCharge, Family::Energy, Family::Colocation, Family::Overhead];
+
+/// A family's name for people.
+pub const fn family_name(family: Family) -> &'static str {
+    match family {
+        Family::Depreciation => "Depreciation",
+        Family::CapitalCharge => "Capital charge",
+        Family::Energy => "Electricity",
+        Family::Colocation => "Colocation",
+        Family::Overhead => "Overhead",
+    }
+}
+
+/// What a group is, for the head of a column.
+pub const fn group_name(by: GroupBy) -> &'static str {
+    match by {
+        GroupBy::Month => "Month",
+        GroupBy::Model => "GPU model",
+        GroupBy::Node => "Node",
+        GroupBy::Owner => "Owner",
+        GroupBy::Site => "Site",
+    }
+}

@@ -1,0 +1,216 @@
+//! The statement as text: what it cost, how GPUs were used, what an hour cost, what renting would
+//! have cost, how much was measured. At most [`WIDTH`] columns.
+
+use super::columns::{Align, Table as Columns, wrap};
+use super::figures::{ByFamily, ratio};
+use super::number::{ABSENT, amount, count, grouped, money, or_absent, percent, rate};
+use super::{Format, family_name, group_name};
+use gpuledger_tco::statement::{Comparison, StateHours, Statement};
+use rust_decimal::Decimal;
+use std::io::{self, Write};
+
+/// What fits a terminal and a page.
+const WIDTH: usize = 100;
+/// Names are shortened rather than lines broken, but not below this.
+const NAME_WIDTH_MIN: usize = 14;
+
+pub struct Table;
+
+impl Format for Table {
+    fn write(&self, statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
+        head(statement, out)?;
+        costs(statement, out)?;
+        hours(statement, out)?;
+        rates(statement, out)?;
+        comparisons(statement, out)?;
+        coverage(statement, out)?;
+        notes(statement, out)
+    }
+}
+
+fn head(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
+    if statement.simulated {
+        writeln!(out, "*** SIMULATED DATA: these GPUs do not exist ***\n")?;
+    }
+    writeln!(out, "{}", statement.title)?;
+    writeln!(out, "{}\n", "═".repeat(statement.title.chars().count().min(WIDTH)))?;
+    writeln!(out, "Period       {} to {} (UTC), end not included", day(&statement.from), day(&statement.to))?;
+    writeln!(out, "Total cost   {}", money(statement.total))?;
+    writeln!(out, "Energy       {} kWh at the servers", grouped(statement.energy_kwh, 1))?;
+    if let Some(carbon) = statement.carbon_kg {
+        writeln!(out, "Emissions    {} kg CO2, location-based, site losses included", grouped(carbon, 1))?;
+    }
+    writeln!(out)
+}
+
+/// A midnight as its date, anything else as it is.
+pub fn day(instant: &str) -> &str {
+    instant.strip_suffix("T00:00:00Z").unwrap_or(instant)
+}
+
+fn costs(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
+    let digits = statement.currency.minor_digits();
+    let wide = cost_table(statement, digits);
+    let table = if wide.width() > WIDTH { cost_table(statement, 0) } else { wide };
+    writeln!(out, "WHAT IT COST, in {}", statement.currency)?;
+    fitted(table).write(out)?;
+    writeln!(out)
+}
+
+fn cost_table(statement: &Statement, places: u32) -> Columns {
+    let sums = ByFamily::of(statement);
+    let families = sums.families.iter().map(|&family| (family_name(family), Align::Right));
+    let heads = std::iter::once((group_name(statement.by), Align::Left)).chain(families);
+    let mut table = Columns::new(&heads.chain([("Total", Align::Right)]).collect::<Vec<_>>());
+    for group in &statement.groups {
+        let of_group = |&family| grouped(sums.of_group(&group.name, family), places);
+        let cells = sums.families.iter().map(of_group);
+        let name = std::iter::once(group.name.clone());
+        table.rows.push(name.chain(cells).chain([grouped(group.total.amount, places)]).collect());
+    }
+    let totals = sums.families.iter().map(|&family| grouped(sums.total(family), places));
+    let last = std::iter::once("Total".to_owned()).chain(totals);
+    table.total = Some(last.chain([grouped(statement.total.amount, places)]).collect());
+    table
+}
+
+/// The table with its names shortened so that it fits.
+fn fitted(mut table: Columns) -> Columns {
+    let over = table.width().saturating_sub(WIDTH);
+    if over > 0 {
+        let names = table.rows.iter().filter_map(|row| row.first()).map(|name| name.chars().count());
+        let room = names.max().unwrap_or(0).saturating_sub(over).max(NAME_WIDTH_MIN);
+        for name in table.rows.iter_mut().filter_map(|row| row.first_mut()) {
+            *name = shortened(name, room);
+        }
+    }
+    table
+}
+
+/// A name with its middle left out: beginnings and ends tell names apart.
+pub fn shortened(name: &str, room: usize) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= room {
+        return name.to_owned();
+    }
+    let tail = room / 3;
+    let head = room - tail - 1;
+    letters[..head].iter().chain(&['…']).chain(&letters[letters.len() - tail..]).collect()
+}
+
+fn hours(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "HOW THE GPUS WERE USED, in GPU-hours")?;
+    let heads = ["GPUs", "In service", "Active", "Held idle", "Free", "Down", "Unmonitored"];
+    let heads = heads.map(|head| (head, Align::Right));
+    let name = std::iter::once((group_name(statement.by), Align::Left));
+    let mut table = Columns::new(&name.chain(heads).collect::<Vec<_>>());
+    let states = |h: &StateHours| [h.in_service, h.active, h.held_idle, h.free, h.down, h.unmonitored];
+    for group in &statement.groups {
+        let cells = states(&group.hours).map(|hours| grouped(hours, 1));
+        table.rows.push([group.name.clone(), count(group.gpus)].into_iter().chain(cells).collect());
+    }
+    let all = statement.hours;
+    let sums = states(&all).map(|hours| grouped(hours, 1));
+    let shares = states(&all).map(|hours| or_absent(ratio(hours, all.in_service), percent));
+    table.rows.push(["Total".to_owned(), String::new()].into_iter().chain(sums).collect());
+    table.total = Some(["Share".to_owned(), String::new()].into_iter().chain(shares).collect());
+    fitted(table).write(out)?;
+    writeln!(out, "Held idle: somebody owned the GPU and nothing ran. Free: nobody owned it.\n")
+}
+
+fn rates(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "WHAT ONE GPU-HOUR COST, in {}, and the energy", statement.currency)?;
+    let heads = ["In service", "Active", "Owned", "kWh", "kg CO2"].map(|head| (head, Align::Right));
+    let name = std::iter::once((group_name(statement.by), Align::Left));
+    let mut table = Columns::new(&name.chain(heads).collect::<Vec<_>>());
+    let price = |value: Option<Decimal>| or_absent(value, |v| rate(v, statement.currency));
+    let line = |name: &str, rates: &gpuledger_tco::statement::Rates, energy, carbon| {
+        let rates = [rates.per_hour_in_service, rates.per_hour_active, rates.per_hour_owned].map(price);
+        let energy = [grouped(energy, 1), or_absent(carbon, |c| grouped(c, 1))];
+        std::iter::once(name.to_owned()).chain(rates).chain(energy).collect::<Vec<_>>()
+    };
+    for group in &statement.groups {
+        table.rows.push(line(&group.name, &group.rates, group.energy_kwh, group.carbon_kg));
+    }
+    table.total = Some(line("Total", &statement.rates, statement.energy_kwh, statement.carbon_kg));
+    fitted(table).write(out)?;
+    writeln!(
+        out,
+        "The whole cost over the hours in service, in use, and owned by somebody (in use or held).\n"
+    )
+}
+
+fn comparisons(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
+    if statement.comparisons.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "OWN OR RENT, in {}", statement.currency)?;
+    for comparison in &statement.comparisons {
+        compare(statement, comparison, out)?;
+    }
+    writeln!(out)
+}
+
+fn compare(statement: &Statement, comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
+    let currency = statement.currency;
+    let price = rate(comparison.price_per_gpu_hour, currency);
+    for line in wrap(&format!("{}, instead of {}", comparison.offer, comparison.model), WIDTH) {
+        writeln!(out, "{line}")?;
+    }
+    for line in wrap(&format!("{price} a GPU-hour; {}", comparison.price_source), WIDTH - 2) {
+        writeln!(out, "  {line}")?;
+    }
+    let saved = |rent: Decimal| {
+        let more = rent.saturating_sub(comparison.own.amount);
+        let word = if more.is_sign_negative() { "cheaper than owning" } else { "dearer than owning" };
+        or_absent(ratio(more.abs(), comparison.own.amount.abs()), |share| {
+            format!("{} {word}", percent(share))
+        })
+    };
+    let line = |what: &str, value: Decimal, remark: String| {
+        format!("  {what:<36}{:>16}   {remark}", amount(value, currency)).trim_end().to_owned()
+    };
+    let (capacity, work) = (comparison.same_capacity.amount, comparison.same_work.amount);
+    writeln!(out, "{}", line("Own cost of these GPUs", comparison.own.amount, String::new()))?;
+    writeln!(out, "{}", line("Rent, every hour in service", capacity, saved(capacity)))?;
+    writeln!(out, "{}", line("Rent, only the hours that were owned", work, saved(work)))?;
+    let used = or_absent(comparison.utilization, percent);
+    let even = match comparison.break_even_utilization {
+        Some(even) if even > Decimal::ONE => "above 100 %: renting is cheaper at any use".to_owned(),
+        other => or_absent(other, percent),
+    };
+    writeln!(out, "  Owning pays above a use of           {even:>16}   measured: {used}")
+}
+
+fn coverage(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
+    let coverage = statement.coverage;
+    writeln!(out, "HOW MUCH WAS MEASURED")?;
+    let line = |what: &str, ratio: Option<Decimal>| format!("  {what:<58}{:>8}", or_absent(ratio, percent));
+    writeln!(out, "{}", line("GPU-hours observed, of those in service", coverage.observed_ratio))?;
+    writeln!(
+        out,
+        "{}",
+        line("Energy by a counter, the rest integrated from power", coverage.counted_energy_ratio)
+    )?;
+    writeln!(
+        out,
+        "{}",
+        line("Energy used while nobody looked, by the counter's difference", coverage.gap_energy_ratio)
+    )?;
+    if coverage.observed_ratio.is_none() {
+        writeln!(out, "  {ABSENT} means: nothing of that kind in the period")?;
+    }
+    writeln!(out)
+}
+
+fn notes(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
+    if !statement.notes.is_empty() {
+        writeln!(out, "NOTES")?;
+    }
+    for note in &statement.notes {
+        for (position, line) in wrap(note, WIDTH - 2).iter().enumerate() {
+            writeln!(out, "{}{line}", if position == 0 { "- " } else { "  " })?;
+        }
+    }
+    writeln!(out, "Each amount with its formula and inputs: --explain ID, or --format json, csv or html.")
+}
