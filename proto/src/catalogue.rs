@@ -106,7 +106,7 @@ macro_rules! catalogue {
 catalogue! {
     GPU_UP = 1, "gpu_up", Gpu, State, Code, Some("gpuledger_gpu_up"),
         "1 while the GPU answers, 0 while it is lost or hangs.", "0.1.0";
-    GPU_ENERGY = 2, "gpu_energy", Gpu, Counter, Millijoules, Some("gpuledger_gpu_energy_counter_joules_total"),
+    GPU_ENERGY = 2, "gpu_energy", Gpu, Counter, Millijoules, Some("gpuledger_gpu_hardware_energy_joules_total"),
         "Energy by the GPU's hardware counter since the driver was loaded or the GPU was reset.", "0.1.0";
     GPU_ENERGY_INTEGRATED = 3, "gpu_energy_integrated", Gpu, Counter, Millijoules, Some("gpuledger_gpu_energy_integrated_joules_total"),
         "Energy integrated from power readings since the agent started.", "0.1.0";
@@ -169,7 +169,7 @@ catalogue! {
         "Batches that the agent dropped because its spool was full, since it started.", "0.1.0";
     NODE_AGENT_MEMORY = 75, "node_agent_memory", Node, Gauge, Bytes, Some("gpuledger_node_agent_resident_memory_bytes"),
         "Resident memory of the agent.", "0.1.0";
-    NODE_ENERGY = 76, "node_energy", Node, Counter, Millijoules, Some("gpuledger_node_energy_counter_joules_total"),
+    NODE_ENERGY = 76, "node_energy", Node, Counter, Millijoules, Some("gpuledger_node_meter_energy_joules_total"),
         "Energy of the whole node by a meter's own counter.", "0.1.0";
 }
 
@@ -196,6 +196,7 @@ mod tests {
         for m in CATALOGUE {
             let Some(name) = m.prometheus else { continue };
             assert!(name.starts_with("gpuledger_"), "{name}");
+            assert!(!["_counter_", "_gauge_", "_histogram_"].iter().any(|kind| name.contains(kind)), "{name}");
             assert_eq!(name.ends_with("_total"), m.kind == Kind::Counter, "{name}");
             let suffix = match m.unit {
                 Unit::Millijoules => "_joules",

@@ -1,0 +1,171 @@
+//! Every family of the exposition that the catalogue of readings does not declare.
+//!
+//! Invariants: names are unique, here and against the catalogue; counters and only they end in
+//! `_total`; units are Prometheus' base units and stand at the end of the name. Money has no base
+//! unit: its currency is a label.
+
+/// The type line of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    Gauge,
+    Counter,
+    Histogram,
+}
+
+impl Type {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family {
+    pub name: &'static str,
+    pub kind: Type,
+    /// As in the name: "seconds", "joules", …; empty for counts and information.
+    pub unit: &'static str,
+    /// One sentence, as the HELP line.
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($( $const:ident = $name:literal, $kind:ident, $unit:literal, $help:literal; )*) => {
+        $(
+            #[doc = concat!("`", $name, "`")]
+            pub const $const: Family =
+                Family { name: $name, kind: Type::$kind, unit: $unit, help: $help };
+        )*
+
+        /// All of them, in the order of the exposition.
+        pub const FAMILIES: &[Family] = &[$( $const, )*];
+    };
+}
+
+families! {
+    NODE_INFO = "gpuledger_node_info", Gauge, "",
+        "What a node says of itself: host name, operating system and driver.";
+    NODE_GPUS = "gpuledger_node_gpus", Gauge, "",
+        "GPUs in the inventory of a node.";
+    NODE_LAST_SAMPLE = "gpuledger_node_last_sample_timestamp_seconds", Gauge, "seconds",
+        "When the latest sample of a node was taken, by the clock of the node.";
+    NODE_ABSENT = "gpuledger_node_reading_absent", Gauge, "",
+        "1 for each reading of a node that is absent at present, with the reason.";
+    GPU_INFO = "gpuledger_gpu_info", Gauge, "",
+        "What a GPU is: model, serial, PCI address, and whether it is simulated.";
+    GPU_ABSENT = "gpuledger_gpu_reading_absent", Gauge, "",
+        "1 for each reading of a GPU that is absent at present, with the reason.";
+    GPU_THROTTLED = "gpuledger_gpu_throttled", Gauge, "",
+        "1 while the clock of a GPU is held down for this reason, else 0.";
+    GPU_OWNER_SHARE = "gpuledger_gpu_owner_share_ratio", Gauge, "ratio",
+        "Share of a GPU that an owner holds at present; no sample while nobody does.";
+
+    GPU_ENERGY = "gpuledger_gpu_energy_joules_total", Counter, "joules",
+        "Energy of a GPU in the ledger: by its hardware counter, or estimated from power where there is none.";
+    GPU_STATE = "gpuledger_gpu_state_seconds_total", Counter, "seconds",
+        "Observed time of a GPU in the ledger by state: active, held_idle, free or down.";
+    FLEET_NODES = "gpuledger_fleet_nodes", Gauge, "",
+        "Nodes that report at present.";
+    FLEET_GPUS = "gpuledger_fleet_gpus", Gauge, "",
+        "GPUs of the nodes that report at present.";
+    FLEET_GPUS_REGISTERED = "gpuledger_fleet_gpus_registered", Gauge, "",
+        "GPUs that the ledger has ever seen.";
+    FLEET_ENERGY = "gpuledger_fleet_energy_joules_total", Counter, "joules",
+        "Energy of all GPUs in the ledger by source: counted by hardware, or estimated from power.";
+    FLEET_ENERGY_GAP = "gpuledger_fleet_energy_gap_joules_total", Counter, "joules",
+        "The part of the counted energy that was used while nobody looked.";
+    FLEET_STATE = "gpuledger_fleet_state_seconds_total", Counter, "seconds",
+        "Observed time of all GPUs in the ledger by state: active, held_idle, free or down.";
+
+    COST_MONTH = "gpuledger_cost_month_to_date", Gauge, "",
+        "Cost of this month so far, in the currency that the label names, by node and component.";
+    COST_RATE = "gpuledger_cost_per_gpu_hour", Gauge, "",
+        "Cost of one GPU-hour of this month by basis: in_service, active, or owned by somebody.";
+    COST_NODE_RATE = "gpuledger_cost_node_per_gpu_hour", Gauge, "",
+        "Cost of one GPU-hour of this month on a node by basis: in_service, active, or owned by somebody.";
+    COST_STATE = "gpuledger_cost_month_to_date_state_seconds", Gauge, "seconds",
+        "GPU time of this month by node and state; unmonitored is time in service that nobody observed.";
+    COST_ENERGY = "gpuledger_cost_month_to_date_energy_joules", Gauge, "joules",
+        "Energy of this month at the wall of a node, before PUE.";
+    COST_CARBON = "gpuledger_cost_month_to_date_carbon_grams", Gauge, "grams",
+        "Emissions of this month, PUE included; no sample where the site has no carbon intensity.";
+    COST_COVERAGE = "gpuledger_cost_coverage_ratio", Gauge, "ratio",
+        "What of this month was measured: observed time, energy counted by hardware, energy used in gaps.";
+    RENT_PRICE = "gpuledger_rent_price_per_gpu_hour", Gauge, "",
+        "Rent of one GPU for one hour at an offer, in the currency that the label names.";
+    RENT_SAME_CAPACITY = "gpuledger_rent_same_capacity_month_to_date", Gauge, "",
+        "What all GPU-hours in service of this month would have cost to rent.";
+    RENT_SAME_WORK = "gpuledger_rent_same_work_month_to_date", Gauge, "",
+        "What the GPU-hours of this month that somebody owned would have cost to rent.";
+    RENT_OWN = "gpuledger_rent_own_cost_month_to_date", Gauge, "",
+        "Own cost of the GPUs of a model this month, to compare with renting.";
+    RENT_BREAK_EVEN = "gpuledger_rent_break_even_utilization_ratio", Gauge, "ratio",
+        "Share of hours in use above which owning is cheaper than an offer; above 1 renting always is.";
+    RENT_UTILIZATION = "gpuledger_rent_utilization_ratio", Gauge, "ratio",
+        "Share of the hours of this month that somebody owned, by model.";
+    COST_COMPUTED = "gpuledger_cost_computed_timestamp_seconds", Gauge, "seconds",
+        "When the cost of the month was last computed.";
+
+    STREAMS = "gpuledger_collector_streams", Gauge, "",
+        "Streams of agents that are open.";
+    STREAMS_OPENED = "gpuledger_collector_streams_opened_total", Counter, "",
+        "Streams of agents that were opened.";
+    BATCHES = "gpuledger_collector_batches_total", Counter, "",
+        "Batches by outcome: folded, repeated (known already and not counted again), or dropped by an agent whose spool was full.";
+    POINTS = "gpuledger_collector_points_total", Counter, "",
+        "Readings in folded batches, absent ones included.";
+    COMMITS = "gpuledger_collector_commits_total", Counter, "",
+        "Commits of a node to the ledger by outcome: committed, moved (another collector was first) or failed.";
+    COMMIT_SECONDS = "gpuledger_collector_commit_duration_seconds", Histogram, "seconds",
+        "Time that one transaction of the ledger takes.";
+    REFUSALS = "gpuledger_collector_refusals_total", Counter, "",
+        "Streams that were refused by reason: moved, invalid or unavailable.";
+    LEDGER_BYTES = "gpuledger_collector_ledger_bytes", Gauge, "bytes",
+        "Size of the ledger.";
+    REFRESH_FAILURES = "gpuledger_collector_refresh_failures_total", Counter, "",
+        "Times that totals or costs could not be read anew; the exposition then keeps the older ones.";
+    BUILD_INFO = "gpuledger_collector_build_info", Gauge, "",
+        "Version of the collector.";
+
+    PROCESS_CPU = "process_cpu_seconds_total", Counter, "seconds",
+        "Total user and system CPU time spent in seconds.";
+    PROCESS_RESIDENT = "process_resident_memory_bytes", Gauge, "bytes",
+        "Resident memory size in bytes.";
+    PROCESS_VIRTUAL = "process_virtual_memory_bytes", Gauge, "bytes",
+        "Virtual memory size in bytes.";
+    PROCESS_OPEN_FDS = "process_open_fds", Gauge, "",
+        "Number of open file descriptors.";
+    PROCESS_MAX_FDS = "process_max_fds", Gauge, "",
+        "Maximum number of open file descriptors.";
+    PROCESS_THREADS = "process_threads", Gauge, "",
+        "Number of threads of the process.";
+    PROCESS_START = "process_start_time_seconds", Gauge, "seconds",
+        "Start time of the process since unix epoch in seconds.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gpuledger_proto::catalogue::CATALOGUE;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_also_against_the_catalogue() {
+        let ours = FAMILIES.iter().map(|f| f.name);
+        let names: Vec<_> = ours.chain(CATALOGUE.iter().filter_map(|m| m.prometheus)).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    }
+
+    #[test]
+    fn names_end_in_their_unit_and_counters_in_total() {
+        for family in FAMILIES {
+            assert_eq!(family.name.ends_with("_total"), family.kind == Type::Counter, "{}", family.name);
+            assert!(family.name.trim_end_matches("_total").ends_with(family.unit), "{}", family.name);
+            assert!(family.help.ends_with('.') && !family.help.contains(['\\', '\n']), "{}", family.name);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+use super::*;
+use crate::export::Health;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+fn exporter() -> Arc<Exporter> {
+    Arc::new(Exporter {
+        latest: Arc::default(),
+        totals: watch::channel(None).1,
+        costs: watch::channel(None).1,
+        health: Arc::new(Health::new().unwrap()),
+    })
+}
+
+/// Serves a router on a free port and gives the port.
+async fn served(router: Router) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    port
+}
+
+async fn get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn a_scrape_has_the_content_type_of_the_text_format() {
+    let port = served(router(exporter(), Arc::new(|| Ok(())))).await;
+    let answer = get(port, "/metrics").await;
+    assert!(answer.starts_with("HTTP/1.0 200 OK"), "{answer}");
+    assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
+    assert!(
+        answer.contains("\ngpuledger_fleet_nodes 0\n") && answer.contains("\nprocess_threads "),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn readiness_gives_its_reason_and_life_goes_on() {
+    let up = Arc::new(AtomicBool::new(false));
+    let seen = up.clone();
+    let check =
+        move || if seen.load(Ordering::Relaxed) { Ok(()) } else { Err("ledger is locked".to_owned()) };
+    let port = served(router(exporter(), Arc::new(check))).await;
+    let refused = get(port, "/readyz").await;
+    assert!(
+        refused.starts_with("HTTP/1.0 503") && refused.ends_with("not ready: ledger is locked\n"),
+        "{refused}"
+    );
+    assert!(get(port, "/healthz").await.starts_with("HTTP/1.0 200 OK"));
+    up.store(true, Ordering::Relaxed);
+    assert!(get(port, "/readyz").await.starts_with("HTTP/1.0 200 OK"));
+}
+
+#[tokio::test]
+async fn the_page_names_addresses_that_answer() {
+    let port = served(router(exporter(), Arc::new(|| Ok(())))).await;
+    let page = get(port, "/").await;
+    let addresses: Vec<_> = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert_eq!(addresses, ["/metrics", "/readyz", "/healthz"]);
+    for address in addresses {
+        assert!(get(port, address).await.starts_with("HTTP/1.0 200 OK"), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn more_scrapes_at_once_than_allowed_are_told_so() {
+    let exporter = exporter();
+    let shared = Shared { exporter, ready: Arc::new(|| Ok(())), scrapes: Arc::new(Semaphore::new(0)) };
+    assert_eq!(metrics(State(shared)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_reader_that_is_gone_ends_the_rendering() {
+    let (sender, chunks) = mpsc::channel(1);
+    drop(chunks);
+    let mut out = Chunks { sender, runtime: Handle::current() };
+    let error = tokio::task::spawn_blocking(move || out.write_all(b"x").unwrap_err()).await.unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+}
