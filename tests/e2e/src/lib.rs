@@ -1,1 +1,17 @@
-//! Placeholder.
+//! What the end-to-end tests share: real binaries, real processes, real judges.
+//!
+//! - [`built`]: the binaries and the simulated NVML of this build;
+//! - [`process`]: a child process with its output in a file, ended when dropped;
+//! - [`tool`]: programs of others, and the one rule for what is missing;
+//! - [`net`]: free ports, waiting with a limit, plain HTTP;
+//! - [`fake`]: a node's simulated GPUs and the truth about what they told;
+//! - [`parts`]: NVIDIA's own client and library, from Debian.
+//!
+//! Tests return `anyhow::Result<()>`; nothing here panics.
+
+pub mod built;
+pub mod fake;
+pub mod net;
+pub mod parts;
+pub mod process;
+pub mod tool;
