@@ -43,7 +43,9 @@ impl Journal {
             if found.map_err(|e| io("read", e))?.is_some_and(|found| found[..] == head) {
                 let mut entries = Vec::new();
                 let mut end = START;
-                while let Some((tag, bytes)) = read_record(file.as_ref(), end, bytes).map_err(|e| io("read", e))? {
+                while let Some((tag, bytes)) =
+                    read_record(file.as_ref(), end, bytes).map_err(|e| io("read", e))?
+                {
                     end += (format::RECORD_HEAD_BYTES + bytes.len()) as u64;
                     entries.push(Entry { tag, bytes });
                 }

@@ -75,7 +75,12 @@ pub(crate) fn scan(file: &dyn File, path: &Path) -> Result<Scanned, SpoolError> 
     let blob = read_vec(file, HEAD_BYTES as u64, head.blob_bytes, bytes).map_err(read)?;
     let sound = blob.is_some_and(|blob| format::head_is_sound(head, &fixed, &blob));
     if !sound {
-        return Ok(if bytes <= start { Scanned::Unborn } else { Scanned::Headless });
+        // A length that was damaged must not make records look like the rest of a blob.
+        let rest = usize::try_from(bytes).unwrap_or(usize::MAX) - HEAD_BYTES;
+        let rest = read_vec(file, HEAD_BYTES as u64, rest, bytes).map_err(read)?;
+        let before_first = head.first_sequence.saturating_sub(1);
+        let holds_records = rest.is_some_and(|rest| format::holds_a_later_record(&rest, before_first));
+        return Ok(if bytes > start || holds_records { Scanned::Headless } else { Scanned::Unborn });
     }
     if head.version != format::VERSION {
         return Err(SpoolError::NewerFormat { path: path.to_owned(), version: head.version });

@@ -1,10 +1,10 @@
 //! The spool itself: opening and what is known of its segments. `write.rs` appends, `read.rs` reads.
 
+use crate::CAP_BYTES_MIN;
 use crate::error::SpoolError;
 use crate::fs::{Disk, File, Filesystem};
 use crate::journal::{Entry, Journal};
 use crate::recover::{self, Damage, Recovery, Scan, Scanned, Tail};
-use crate::CAP_BYTES_MIN;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -154,6 +154,8 @@ impl Spool {
             self.recover_segment(SegmentId(id), position + 1 == segments.len(), &mut recovery)?;
         }
         self.fs.sync_folder(&self.folder).map_err(|e| SpoolError::io("sync", &self.folder, e))?;
+        // The cap may be lower than before, and a power failure brings removed segments back.
+        self.make_room(0)?;
         recovery.records = self.waiting_records();
         Ok(recovery)
     }
@@ -175,7 +177,12 @@ impl Spool {
             }
             Scanned::Headless => {
                 let copy = self.set_aside(file.as_ref(), &path);
-                recovery.damaged.push(Damage { segment: path.clone(), kept_records: 0, lost_bytes: bytes, copy });
+                recovery.damaged.push(Damage {
+                    segment: path.clone(),
+                    kept_records: 0,
+                    lost_bytes: bytes,
+                    copy,
+                });
                 return self.fs.remove(&path).map_err(|e| SpoolError::io("remove", &path, e));
             }
         };
@@ -187,7 +194,12 @@ impl Spool {
             Tail::Torn | Tail::Damaged => {
                 let copy = self.set_aside(file.as_ref(), &path);
                 let kept_records = next_sequence - first_sequence;
-                recovery.damaged.push(Damage { segment: path.clone(), kept_records, lost_bytes: bytes - end, copy });
+                recovery.damaged.push(Damage {
+                    segment: path.clone(),
+                    kept_records,
+                    lost_bytes: bytes - end,
+                    copy,
+                });
             }
         }
         if tail != Tail::Clean {
@@ -196,7 +208,8 @@ impl Spool {
         // A process that was killed leaves whole records that were never synced. They are read from
         // now on, so they have to be durable.
         file.sync().map_err(|e| SpoolError::io("sync", &path, e))?;
-        self.segments.insert(id, Segment { next_sequence, end, ..Segment::empty(path, first_sequence, start) });
+        self.segments
+            .insert(id, Segment { next_sequence, end, ..Segment::empty(path, first_sequence, start) });
         self.retire(id)
     }
 

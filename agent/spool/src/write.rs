@@ -107,7 +107,7 @@ impl Spool {
 
     /// Drops copies of damaged segments, then the oldest segments, until so many bytes fit. The
     /// limits on headers and records leave room beside any open segment.
-    fn make_room(&mut self, bytes: u64) -> Result<(), SpoolError> {
+    pub(crate) fn make_room(&mut self, bytes: u64) -> Result<(), SpoolError> {
         while self.bytes() + bytes > self.options.cap_bytes {
             if let Some((path, _)) = self.copies.front() {
                 self.fs.remove(path).map_err(|e| SpoolError::io("remove", path, e))?;
