@@ -204,3 +204,56 @@ macro_rules! export {
     };
 }
 pub(crate) use export;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn out<T>(place: &mut T) -> Out<T> {
+        // SAFETY: a reference is valid, and each test uses the result only while it lives.
+        unsafe { std::ptr::from_mut(place).into_inside() }
+    }
+
+    #[test]
+    fn null_is_refused_everywhere() {
+        // SAFETY: null is allowed.
+        let null: Out<u32> = unsafe { std::ptr::null_mut::<u32>().into_inside() };
+        assert_eq!(null.put(1), Err(INVALID_ARGUMENT));
+        assert_eq!(null.get(), Err(INVALID_ARGUMENT));
+        let text = text_of(std::ptr::null());
+        assert_eq!(text.read(), Err(INVALID_ARGUMENT));
+    }
+
+    fn text_of(pointer: *const c_char) -> Text {
+        // SAFETY: tests pass null or a literal.
+        unsafe { pointer.into_inside() }
+    }
+
+    #[test]
+    fn a_list_that_does_not_fit_tells_its_length_and_writes_nothing() {
+        let mut room = [7_u32; 2];
+        let mut count = 2;
+        assert_eq!(out(&mut room[0]).put_all(out(&mut count), &[1, 2, 3]), Err(INSUFFICIENT_SIZE));
+        assert_eq!((count, room), (3, [7, 7]));
+        let mut space = [0_u32; 3];
+        let first: Out<u32> = Out(NonNull::new(space.as_mut_ptr()));
+        assert_eq!(first.put_all(out(&mut count), &[4, 5]), Ok(()));
+        assert_eq!((count, space), (2, [4, 5, 0]));
+    }
+
+    #[test]
+    fn a_text_needs_room_for_its_end() {
+        let mut buffer = [1; 4];
+        let first: Out<c_char> = Out(NonNull::new(buffer.as_mut_ptr()));
+        assert_eq!(first.put_text(3, "abc"), Err(INSUFFICIENT_SIZE));
+        assert_eq!(buffer, [1; 4]);
+        assert_eq!(first.put_text(4, "abc"), Ok(()));
+        assert_eq!(text_of(buffer.as_ptr()).read(), Ok("abc".into()));
+    }
+
+    #[test]
+    fn a_fixed_text_always_ends() {
+        assert_eq!(fixed::<4>("ab"), [97, 98, 0, 0]);
+        assert_eq!(fixed::<3>("abcdef"), [97, 98, 0]);
+    }
+}

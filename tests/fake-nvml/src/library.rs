@@ -175,3 +175,52 @@ pub fn code(answer: Answer<()>) -> u32 {
         Err(Code(code)) => code,
     }
 }
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+    use crate::code::NOT_SUPPORTED;
+
+    pub fn library(scenario: &str) -> Library {
+        let model = Model::parse(scenario, 1).expect("scenario");
+        let clock = Clock::start(&model.clock);
+        Library { model, clock, truth: Truth::default(), visible: Mutex::new(Vec::new()) }
+    }
+
+    #[test]
+    fn a_lost_gpu_answers_so_to_every_call_and_its_neighbour_does_not() {
+        let library =
+            library("[[gpu]]\ncount = 2\n[[fault]]\nkind = \"answer\"\ncode = \"GPU_IS_LOST\"\ngpu = 1");
+        for call in ["nvmlDeviceGetPowerUsage", "nvmlDeviceGetUUID"] {
+            assert_eq!(library.stand(call, Some(1)), Err(Code(15)));
+            assert_eq!(library.stand(call, Some(0)), Ok(()));
+        }
+        assert_eq!(library.stand("nvmlInit_v2", None), Ok(()), "the library itself is well");
+    }
+
+    #[test]
+    fn a_fault_without_gpu_concerns_the_library_too() {
+        let library = library("[[gpu]]\n[[fault]]\nkind = \"answer\"\ncode = \"DRIVER_NOT_LOADED\"");
+        assert_eq!(library.stand("nvmlInit_v2", None), Err(Code(9)));
+        assert_eq!(library.stand("nvmlDeviceGetName", Some(0)), Err(Code(9)));
+    }
+
+    #[test]
+    fn a_blocked_call_returns_when_the_fault_is_over_and_meets_the_next() {
+        let library = library(
+            "[[gpu]]\n[[fault]]\nkind = \"block\"\nto_ms = 60\n\
+             [[fault]]\nkind = \"answer\"\ncode = \"NOT_SUPPORTED\"",
+        );
+        assert_eq!(library.stand("nvmlDeviceGetName", Some(0)), Err(NOT_SUPPORTED));
+        assert!(library.clock.now_us() >= 60_000);
+    }
+
+    #[test]
+    fn a_delay_is_at_least_as_long_as_told() {
+        let library =
+            library("[[gpu]]\n[[fault]]\nkind = \"delay\"\ndelay_ms = 30\ncalls = [\"nvmlDeviceGetName\"]");
+        let before = library.clock.now_us();
+        assert_eq!(library.stand("nvmlDeviceGetName", Some(0)), Ok(()));
+        assert!(library.clock.now_us() >= before + 30_000);
+    }
+}

@@ -99,3 +99,31 @@ export! {
         removed.map(drop).ok_or(INVALID_ARGUMENT)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::library::tests::library;
+
+    fn set(gpus: &[usize]) -> Set {
+        Set { gpus: gpus.iter().map(|&gpu| (gpu, XID)).collect(), ..Set::default() }
+    }
+
+    #[test]
+    fn events_come_once_each_in_order_to_those_who_registered() {
+        let started_long_ago =
+            format!("[clock]\nstart_boot_ms = {}\n", crate::clock::boot_ns() / 1_000_000 - 60_000);
+        let library = library(&format!(
+            "{started_long_ago}[[gpu]]\ncount = 2\n\
+             [[xid]]\ngpu = 0\nat_ms = 20\ncode = 79\n[[xid]]\ngpu = 1\nat_ms = 10\ncode = 13\n\
+             [[xid]]\ngpu = 0\nat_ms = 20\ncode = 48\n[[xid]]\ngpu = 0\nat_ms = 3600000\ncode = 94"
+        ));
+        let mut both = set(&[0, 1]);
+        let told: Vec<_> = std::iter::from_fn(|| next_event(&library, &mut both)).collect();
+        assert_eq!(told, [(1, 13), (0, 79), (0, 48)], "the last one lies in the future");
+        assert_eq!(next_event(&library, &mut set(&[1])), Some((1, 13)));
+        let mut others = set(&[0]);
+        others.gpus[0].1 = 1;
+        assert_eq!(next_event(&library, &mut others), None, "XIDs were not asked for");
+    }
+}
