@@ -18,7 +18,7 @@ pub struct Counters {
     frames_dropped: AtomicU64,
     gpus_down: AtomicU64,
     library_faults: AtomicU64,
-    store_failures: AtomicU64,
+    samples_refused: AtomicU64,
 }
 
 /// A [`Counters`] read at one moment.
@@ -29,7 +29,7 @@ pub struct Counts {
     pub frames_dropped: u64,
     pub gpus_down: u64,
     pub library_faults: u64,
-    pub store_failures: u64,
+    pub samples_refused: u64,
 }
 
 impl Counters {
@@ -41,7 +41,7 @@ impl Counters {
             frames_dropped: read(&self.frames_dropped),
             gpus_down: read(&self.gpus_down),
             library_faults: read(&self.library_faults),
-            store_failures: read(&self.store_failures),
+            samples_refused: read(&self.samples_refused),
         }
     }
 }
@@ -150,20 +150,43 @@ impl LibraryFailed<'_> {
     }
 }
 
-/// The spool could not take a sample.
+/// The recorder refused a sample: it does not fit what the collector may be sent.
 #[derive(Debug)]
-pub struct StoreFailed<'a> {
+pub struct SampleRefused<'a> {
     pub error: &'a dyn std::error::Error,
-    /// Whether this is the first failure after a success: the rest are counted only.
+    /// Whether the sample before was taken: the rest are counted only.
     pub first: bool,
 }
 
-impl StoreFailed<'_> {
+impl SampleRefused<'_> {
     pub fn emit(self, counters: &Counters) {
-        add(&counters.store_failures, 1);
+        add(&counters.samples_refused, 1);
         if self.first {
-            error!(error = %self.error, "the spool does not take samples; they are lost until it does");
+            error!(error = %self.error, "a sample cannot be recorded");
         }
+    }
+}
+
+/// The agent ends; what it did is told once.
+#[derive(Debug)]
+pub struct Stopped {
+    pub waiting_batches: u64,
+}
+
+impl Stopped {
+    pub fn emit(self, counters: &Counters) {
+        let Counts { samples, samples_missed, frames_dropped, gpus_down, library_faults, samples_refused } =
+            counters.read();
+        info!(
+            samples,
+            samples_missed,
+            frames_dropped,
+            samples_refused,
+            gpus_down,
+            library_faults,
+            waiting_batches = self.waiting_batches,
+            "stopped; what waits is in the spool and is sent after the next start"
+        );
     }
 }
 
@@ -180,14 +203,14 @@ mod tests {
         let uuid = GpuUuid::new("GPU-1").unwrap();
         GpuDown { uuid: &uuid, reason: Absence::Lost }.emit(&counters);
         LibraryFailed { fault: &LibraryFault::DriverNotLoaded }.emit(&counters);
-        StoreFailed { error: &std::io::Error::other("full"), first: false }.emit(&counters);
+        SampleRefused { error: &std::io::Error::other("odd"), first: false }.emit(&counters);
         let expected = Counts {
             samples: 1,
             samples_missed: 3,
             frames_dropped: 1,
             gpus_down: 1,
             library_faults: 1,
-            store_failures: 1,
+            samples_refused: 1,
         };
         assert_eq!(counters.read(), expected);
     }

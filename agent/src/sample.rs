@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 const DEADLINE_PER_MILLE: u64 = 800;
 /// …and never longer than this, so that a hanging GPU is noticed at slow rates too.
 const DEADLINE_MS_MAX: u64 = 2_000;
+/// A library that takes longer than this to open joins later: host readings do not wait for it.
+pub const SETTLE: Duration = Duration::from_secs(5);
 /// Power is integrated over gaps up to this length, or two intervals if that is more.
 const METER_GAP_MS: u64 = 10_000;
 
@@ -59,6 +61,11 @@ impl Sampler {
     /// The GPUs behind the samples.
     pub fn roster(&self) -> &Roster {
         &self.roster
+    }
+
+    /// Waits until it is known which GPUs there are, so that the first frame has them.
+    pub fn settle(&mut self) {
+        self.roster.settle(SETTLE);
     }
 
     /// Takes one sample now.
@@ -186,10 +193,11 @@ mod tests {
     fn sampler(machine: &Machine, clock: &Arc<JumpingClock>) -> Sampler {
         let counters = Arc::<Counters>::default();
         let keeper = Keeper::start(machine.clone(), Pauses::default()).unwrap();
-        let mut roster = Roster::new(keeper, Box::new(|| Box::new(Nobody)), Arc::clone(&counters));
-        roster.settle(Duration::from_secs(20));
+        let roster = Roster::new(keeper, Box::new(|| Box::new(Nobody)), Arc::clone(&counters));
         let host = (Box::new(FixedHost) as Box<dyn Source + Send>, Host::default());
-        Sampler::new(clock.clone(), 2_500, host, roster, counters)
+        let mut sampler = Sampler::new(clock.clone(), 2_500, host, roster, counters);
+        sampler.settle();
+        sampler
     }
 
     #[test]

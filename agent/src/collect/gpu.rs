@@ -109,12 +109,20 @@ impl LibraryFault {
                 "install the NVIDIA driver's management library (package libnvidia-ml1 or nvidia-utils), or name it \
                  with the key nvml_library; on a machine without NVIDIA GPUs nothing is missing"
             }
-            Self::DriverNotLoaded => "load the kernel module (modprobe nvidia); see dmesg if it does not load",
-            Self::VersionMismatch => "reboot or reload the kernel module: the driver package was upgraded under it",
+            Self::DriverNotLoaded => {
+                "load the kernel module (modprobe nvidia); see dmesg if it does not load"
+            }
+            Self::VersionMismatch => {
+                "reboot or reload the kernel module: the driver package was upgraded under it"
+            }
             Self::NoPermission => "let this user open /dev/nvidiactl and /dev/nvidia*",
             Self::Uninitialised => "nothing to do: the library is opened again",
-            Self::Unusable(_) => "check that nvml_library names the libnvidia-ml.so.1 of the installed driver",
-            Self::NoGpus => "check lspci and dmesg (NVRM): the GPUs may have fallen off the bus or belong to a guest",
+            Self::Unusable(_) => {
+                "check that nvml_library names the libnvidia-ml.so.1 of the installed driver"
+            }
+            Self::NoGpus => {
+                "check lspci and dmesg (NVRM): the GPUs may have fallen off the bus or belong to a guest"
+            }
             Self::Hangs => "see dmesg (NVRM, Xid): a GPU or the driver is stuck, often until a reboot",
             Self::Failed(_) => "see dmesg (NVRM) for the driver's own messages",
         }

@@ -1,0 +1,293 @@
+//! The running agent: build → run → drain.
+//!
+//! Threads: one sampler, one a GPU behind it, one recorder, and one for the uplink and signals.
+//! They are joined by one bounded channel (sampler → recorder) and the spool (recorder → uplink).
+//!
+//! The end goes the same way as the data: the sampler stops and closes the channel, the recorder
+//! takes what is left and writes the open batch, the uplink gets some seconds to send it. What is
+//! not acknowledged by then is sent after the next start.
+
+use crate::clock::SystemClock;
+use crate::collect::gpu::keeper::{Keeper, Pauses};
+use crate::collect::gpu::nvml::NvmlOpener;
+use crate::collect::gpu::roster::Roster;
+use crate::collect::host::HostSource;
+use crate::collect::workload::process_user::ProcessUsers;
+use crate::config::Config;
+use crate::events::{Counters, SampleRefused, Stopped};
+use crate::record::{RecordError, Recorder, RecorderOptions, SpoolHandle};
+use crate::sample::{Sample, Sampler};
+use crate::upload::{self, UplinkConfig, UplinkEvents, UploadError};
+use gpuledger_proto::catalogue as metric;
+use gpuledger_proto::frame::DeviceFrame;
+use gpuledger_proto::ids::Epoch;
+use gpuledger_proto::reading::{Absence, Reading};
+use sd_notify::NotifyState;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Samples between sampler and recorder: two minutes of a disk that hangs at 1 Hz.
+const SAMPLES_WAITING_MAX: usize = 128;
+/// How long the end waits for the last sample to be on disk, and then for the collector.
+const RECORD_PATIENCE: Duration = Duration::from_secs(5);
+const UPLINK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Why the agent could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("cannot open the spool in {}: {source}; the folder has to be writable by this user (key spool_dir)", folder.display())]
+    Spool { folder: PathBuf, source: RecordError },
+    #[error("cannot start {what}: {source}")]
+    Start { what: &'static str, source: io::Error },
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    #[error("the thread that {0} ended by itself; the log says why")]
+    Thread(&'static str),
+    #[error("cannot write the last samples to the spool: {0}")]
+    Flush(RecordError),
+}
+
+fn start(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
+    move |source| RunError::Start { what, source }
+}
+
+/// Runs until a signal ends it.
+pub fn run(config: &Config) -> Result<(), RunError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start("the runtime"))?;
+    let ended = runtime.block_on(async {
+        let app = App::build(config)?;
+        app.run().await
+    });
+    // A thread that hangs on the disk is not waited for.
+    runtime.shutdown_background();
+    ended
+}
+
+/// All parts, running.
+struct App {
+    counters: Arc<Counters>,
+    stop: CancellationToken,
+    sampler: JoinHandle<()>,
+    /// Resolves when the recorder has ended.
+    flushed: oneshot::Receiver<Result<(), RecordError>>,
+    spool: SpoolHandle,
+    uplink: tokio::task::JoinHandle<Result<(), UploadError>>,
+    uplink_stop: CancellationToken,
+}
+
+impl App {
+    fn build(config: &Config) -> Result<Self, RunError> {
+        let counters = Arc::<Counters>::default();
+        let options = RecorderOptions {
+            cap_bytes: config.spool_bytes_max,
+            batch_ms: config.batch_span_ms,
+            ..RecorderOptions::default()
+        };
+        let (recorder, spool) = Recorder::open(&config.spool_dir, options, Epoch::begin(), boot_id())
+            .map_err(|source| RunError::Spool { folder: config.spool_dir.clone(), source })?;
+        let (sink, waiting) = sync_channel(SAMPLES_WAITING_MAX);
+        let flushed = spawn_recorder(recorder, waiting, Arc::clone(&counters))?;
+
+        let stop = CancellationToken::new();
+        let mut sampler =
+            build_sampler(config, Arc::clone(&counters)).map_err(start("the GPU library's thread"))?;
+        let stopping = stop.clone();
+        let watched = sd_notify::watchdog_enabled().is_some();
+        let body = move || {
+            sampler.settle();
+            sampler.run(&sink, &stopping, || {
+                if watched {
+                    tell_manager(&NotifyState::Watchdog);
+                }
+            });
+        };
+        let sampler = std::thread::Builder::new()
+            .name("sampler".to_owned())
+            .spawn(body)
+            .map_err(start("the sampler"))?;
+
+        let uplink_stop = CancellationToken::new();
+        let uplink_config = UplinkConfig::new(config.collector.uri(), config.node.clone());
+        let uplink =
+            upload::run(uplink_config, spool.clone(), Arc::<UplinkEvents>::default(), uplink_stop.clone());
+        let uplink = tokio::spawn(uplink);
+        tracing::info!(node = %config.node, collector = config.collector.uri(), version = env!("CARGO_PKG_VERSION"), "started");
+        Ok(Self { counters, stop, sampler, flushed, spool, uplink, uplink_stop })
+    }
+
+    async fn run(mut self) -> Result<(), RunError> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(start("signal handling"))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(start("signal handling"))?;
+        tell_manager(&NotifyState::Ready);
+        let failed = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            ended = &mut self.uplink => Some(uplink_failure(ended)),
+            // The recorder ends only when the sampler has.
+            _ = &mut self.flushed => Some(RunError::Thread("takes or records samples")),
+        };
+        tell_manager(&NotifyState::Stopping);
+        match failed {
+            Some(error) => {
+                self.stop_sampling();
+                Err(error)
+            }
+            None => self.drain().await,
+        }
+    }
+
+    fn stop_sampling(&self) {
+        self.stop.cancel();
+        self.sampler.thread().unpark();
+    }
+
+    async fn drain(self) -> Result<(), RunError> {
+        self.stop_sampling();
+        let ended = match tokio::time::timeout(RECORD_PATIENCE, self.flushed).await {
+            Ok(Ok(written)) => written.map_err(RunError::Flush),
+            Ok(Err(_)) => Err(RunError::Thread("records samples")),
+            // The journal has every sample but those of a disk that hangs.
+            Err(_) => Ok(()),
+        };
+        // Without a collector nothing is acknowledged; the spool keeps it.
+        let _ = tokio::time::timeout(UPLINK_PATIENCE, self.spool.drained()).await;
+        self.uplink_stop.cancel();
+        let _ = tokio::time::timeout(UPLINK_PATIENCE, self.uplink).await;
+        Stopped { waiting_batches: self.spool.waiting_batches() }.emit(&self.counters);
+        ended
+    }
+}
+
+fn uplink_failure(ended: Result<Result<(), UploadError>, tokio::task::JoinError>) -> RunError {
+    match ended {
+        Ok(Err(error)) => error.into(),
+        // Nobody has cancelled it, so it has not come to an end in any other way.
+        Ok(Ok(())) | Err(_) => RunError::Thread("sends samples"),
+    }
+}
+
+/// The sampler with all sources, as `run` and `probe` use it.
+pub fn build_sampler(config: &Config, counters: Arc<Counters>) -> io::Result<Sampler> {
+    let keeper = Keeper::start(NvmlOpener { path: config.nvml_library.clone() }, Pauses::default())?;
+    let users = ProcessUsers::new(config.proc_path.clone(), config.passwd_path.clone());
+    let roster = Roster::new(keeper, Box::new(move || Box::new(users.clone())), Arc::clone(&counters));
+    let host = HostSource::new();
+    let facts = host.describe();
+    Ok(Sampler::new(
+        Arc::new(SystemClock),
+        config.sample_interval_ms,
+        (Box::new(host), facts),
+        roster,
+        counters,
+    ))
+}
+
+fn spawn_recorder(
+    mut recorder: Recorder,
+    samples: Receiver<Sample>,
+    counters: Arc<Counters>,
+) -> Result<oneshot::Receiver<Result<(), RecordError>>, RunError> {
+    let (ended, flushed) = oneshot::channel();
+    let body = move || {
+        let mut refused = false;
+        while let Ok(sample) = samples.recv() {
+            let stored = record(&mut recorder, sample);
+            if let Err(error) = &stored {
+                SampleRefused { error, first: !refused }.emit(&counters);
+            }
+            refused = stored.is_err();
+        }
+        // Nobody waits any more only where the program is ending without us.
+        let _ = ended.send(recorder.flush());
+    };
+    std::thread::Builder::new().name("recorder".to_owned()).spawn(body).map_err(start("the recorder"))?;
+    Ok(flushed)
+}
+
+fn record(recorder: &mut Recorder, sample: Sample) -> Result<(), RecordError> {
+    let Sample { inventory, mut frame } = sample;
+    if let Some(inventory) = inventory {
+        recorder.set_inventory(inventory)?;
+    }
+    if let Some(node) = frame.devices.first_mut() {
+        add_spool_readings(node, recorder.bytes(), recorder.dropped_batches());
+    }
+    recorder.push(frame)
+}
+
+/// What only the recorder knows of the node.
+fn add_spool_readings(node: &mut DeviceFrame, bytes: u64, dropped: u64) {
+    for (id, value) in [(metric::NODE_SPOOL, bytes), (metric::NODE_SPOOL_DROPPED, dropped)] {
+        let reading: Reading<i64> = i64::try_from(value).map_err(|_| Absence::Failed).into();
+        match node.readings.binary_search_by_key(&id, |r| r.0) {
+            Ok(at) => node.readings[at].1 = reading,
+            Err(at) => node.readings.insert(at, (id, reading)),
+        }
+    }
+}
+
+/// The kernel's identity of this boot; containers may hide it.
+fn boot_id() -> Option<Uuid> {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().parse().ok()
+}
+
+/// Without a service manager this does nothing; one that does not listen is not our trouble.
+fn tell_manager(state: &NotifyState<'_>) {
+    let _ = sd_notify::notify(std::slice::from_ref(state));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spool_s_readings_take_their_place_among_the_sorted() {
+        let mut node = DeviceFrame {
+            readings: vec![
+                (metric::NODE_CPU, Reading::Value(1)),
+                (metric::NODE_AGENT_MEMORY, Reading::Value(2)),
+            ],
+            holding: None,
+        };
+        add_spool_readings(&mut node, 77, 3);
+        assert!(node.readings.windows(2).all(|w| w[0].0 < w[1].0));
+        assert_eq!(node.reading(metric::NODE_SPOOL), Some(Reading::Value(77)));
+        assert_eq!(node.reading(metric::NODE_SPOOL_DROPPED), Some(Reading::Value(3)));
+    }
+
+    #[test]
+    fn samples_of_the_recorder_thread_are_in_the_spool_when_it_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let (recorder, spool) =
+            Recorder::open(folder.path(), RecorderOptions::default(), Epoch::begin(), boot_id()).unwrap();
+        let (samples, waiting) = sync_channel(8);
+        let counters = Arc::<Counters>::default();
+        let flushed = spawn_recorder(recorder, waiting, Arc::clone(&counters)).unwrap();
+        let frame = |boot_ms| gpuledger_proto::frame::Frame {
+            stamp: gpuledger_proto::frame::Stamp { wall_ms: 1_700_000_000_000 + boot_ms, boot_ms },
+            devices: vec![DeviceFrame::default()],
+        };
+        // Before the inventory is known a frame cannot be recorded: refused, and counted.
+        samples.send(Sample { inventory: None, frame: frame(0) }).unwrap();
+        samples
+            .send(Sample {
+                inventory: Some(gpuledger_proto::frame::Inventory::default()),
+                frame: frame(1_000),
+            })
+            .unwrap();
+        samples.send(Sample { inventory: None, frame: frame(2_000) }).unwrap();
+        drop(samples);
+        flushed.blocking_recv().unwrap().unwrap();
+        assert_eq!(spool.waiting_batches(), 1);
+        assert_eq!(counters.read().samples_refused, 1);
+    }
+}
