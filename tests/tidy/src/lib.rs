@@ -17,6 +17,8 @@ pub struct File {
     /// Relative to the root, with `/`.
     pub path: String,
     pub text: String,
+    /// Unit tests in a file of their own: a module that exists only under `cfg(test)`.
+    pub unit_tests: bool,
 }
 
 impl File {
@@ -46,12 +48,29 @@ impl File {
 
     /// Rust that ends up in a library or binary of the product: not its tests.
     pub fn is_product(&self) -> bool {
-        self.is_rust() && self.path.contains("src/") && !self.within("tests") && !self.is_unit_tests()
+        self.is_rust() && self.path.contains("src/") && !self.within("tests") && !self.unit_tests
     }
 
-    /// Unit tests in a file of their own, beside what they test.
-    pub fn is_unit_tests(&self) -> bool {
-        self.path.ends_with("/tests.rs") || self.path.ends_with("_tests.rs") || self.path.contains("/tests/")
+    /// Paths without extension of the modules that this file declares under `cfg(test)`.
+    fn test_modules(&self) -> Vec<String> {
+        let (folder, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        let stem = name.trim_end_matches(".rs");
+        let beside = ["mod", "lib", "main"].contains(&stem);
+        let within = if beside { folder.to_owned() } else { format!("{folder}/{stem}") };
+        let mut modules = Vec::new();
+        for after in self.text.split("#[cfg(test)]").skip(1) {
+            let mut lines = after.lines().map(str::trim).filter(|line| !line.is_empty());
+            let mut line = lines.next().unwrap_or_default();
+            if let Some(path) = line.strip_prefix("#[path = \"").and_then(|rest| rest.strip_suffix(".rs\"]"))
+            {
+                modules.push(format!("{folder}/{path}"));
+                line = lines.next().unwrap_or_default();
+            }
+            if let Some(module) = line.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
+                modules.push(format!("{within}/{module}"));
+            }
+        }
+        modules
     }
 }
 
@@ -65,6 +84,15 @@ pub fn tree() -> Vec<File> {
     let mut files = Vec::new();
     walk(&root(), "", &mut files);
     files.sort_by(|a, b| a.path.cmp(&b.path));
+    let rust = files.iter().filter(|f| f.is_rust());
+    let modules: Vec<String> = rust.flat_map(File::test_modules).collect();
+    for file in &mut files {
+        // `tests.rs`, `tests/mod.rs` and everything below `tests/`.
+        file.unit_tests = modules.iter().any(|module| {
+            let beyond = file.path.strip_prefix(module.as_str());
+            beyond.is_some_and(|beyond| beyond == ".rs" || beyond.starts_with('/'))
+        });
+    }
     files
 }
 
@@ -79,14 +107,18 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<File>) {
                 walk(&entry.path(), &format!("{path}/"), files);
             }
         } else if let Ok(text) = fs::read_to_string(entry.path()) {
-            files.push(File { path, text });
+            files.push(File { path, text, unit_tests: false });
         }
     }
 }
 
 /// The one file with this path.
 pub fn file(path: &str) -> Option<File> {
-    fs::read_to_string(root().join(path)).ok().map(|text| File { path: path.to_owned(), text })
+    fs::read_to_string(root().join(path)).ok().map(|text| File {
+        path: path.to_owned(),
+        text,
+        unit_tests: false,
+    })
 }
 
 /// Whether `text` has `word` with no letter, digit or underscore on either side.
@@ -130,7 +162,7 @@ mod tests {
     use super::*;
 
     fn rust(text: &str) -> File {
-        File { path: "agent/src/a.rs".to_owned(), text: text.to_owned() }
+        File { path: "agent/src/a.rs".to_owned(), text: text.to_owned(), unit_tests: false }
     }
 
     #[test]
@@ -138,6 +170,17 @@ mod tests {
         let file = rust("//! Doc.\nlet a = 1; // why\n#[cfg(test)]\nlet b = 2;\n");
         let code: Vec<_> = file.code().collect();
         assert_eq!(code, [(1, ""), (2, "let a = 1; ")]);
+    }
+
+    #[test]
+    fn modules_that_exist_only_for_tests_are_no_product() {
+        let text = "#[cfg(test)]\nmod tests;\n#[cfg(test)]\n#[path = \"b_tests.rs\"]\nmod more;\nmod real;\n";
+        assert_eq!(rust(text).test_modules(), ["agent/src/a/tests", "agent/src/b_tests", "agent/src/a/more"]);
+        let of_crate = File { path: "agent/src/lib.rs".to_owned(), ..rust("#[cfg(test)]\nmod tests;\n") };
+        assert_eq!(of_crate.test_modules(), ["agent/src/tests"]);
+        let tree = tree();
+        let chain = tree.iter().find(|f| f.path == "collector/src/fold/chain_tests.rs");
+        assert!(chain.is_some_and(|f| f.unit_tests && !f.is_product()));
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn no_source_file_is_too_long_to_find_ones_way_in() {
 #[test]
 fn every_source_file_opens_with_what_it_is_for() {
     let mut findings = Findings::default();
-    for file in tree().iter().filter(|f| f.is_rust() && !f.path.ends_with("tests.rs")) {
+    for file in tree().iter().filter(|f| f.is_rust() && !f.unit_tests) {
         let opening = file.text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
         if !opening.starts_with("//! ") {
             findings.add_line(file, 1, "no module documentation");
