@@ -54,6 +54,8 @@ pub struct Line {
     pub label: String,
     /// In the smallest unit of the currency, already rounded.
     pub amount: Decimal,
+    /// The amount before rounding.
+    pub exact: Decimal,
     pub currency: Currency,
     /// How the inputs make the amount, in words and signs: "energy × PUE × price".
     pub formula: String,

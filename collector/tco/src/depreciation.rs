@@ -1,0 +1,208 @@
+//! Straight-line depreciation by calendar month.
+//!
+//! A life of n months is n equal parts of (cost − salvage), each rounded to the smallest unit of the
+//! currency; what the rounding leaves over goes to the last part, so that the life sums to
+//! cost − salvage exactly. An asset that comes into service within a month gets that month by actual
+//! days; the rest of that part ends the life, in the calendar month n months later. Within a month
+//! depreciation runs evenly with time.
+//!
+//! [`accumulated`] gives depreciation to an instant, rounded: a period's depreciation is a
+//! difference of it, so periods that share a border neither lose nor double a cent.
+
+use crate::asset::Asset;
+use crate::calendar::{Calendar, Month};
+use crate::decimal::{Fraction, add, div, mul, round, sub};
+use crate::error::TcoError;
+use rust_decimal::Decimal;
+
+/// Straight line: the depreciation of one of `life` equal periods.
+pub fn sln(cost: Decimal, salvage: Decimal, life: Decimal) -> Result<Decimal, TcoError> {
+    if life <= Decimal::ZERO {
+        let (what, given) = ("life".to_owned(), life.to_string());
+        return Err(TcoError::Invalid { what, given, expected: "more than zero" });
+    }
+    div(sub(cost, salvage)?, life, "cost − salvage")
+}
+
+/// The plan of one asset: how much of which calendar month's part belongs to it.
+struct Plan {
+    base: Decimal,
+    first: Month,
+    /// Share of the first calendar month in service, by days: above 0, at most 1.
+    first_share: Fraction,
+    life_months: i32,
+    /// Of the first calendar month.
+    first_part: Decimal,
+    /// Of every later one, but the last.
+    part: Decimal,
+    digits: u32,
+}
+
+impl Plan {
+    fn new(asset: &Asset, calendar: &Calendar) -> Result<Self, TcoError> {
+        asset.check()?;
+        let first = Month::of(asset.in_service);
+        let digits = asset.cost.currency.minor_digits();
+        let base = asset.base()?;
+        let life = Decimal::from(asset.life_months);
+        let next = calendar.month_start_ms(first.plus(1)?)?;
+        let served_ms = next.saturating_sub(calendar.day_start_ms(asset.in_service)?);
+        let first_share = Fraction { part: served_ms, whole: calendar.month_ms(first)? };
+        Ok(Self {
+            base,
+            first,
+            first_share,
+            life_months: i32::try_from(asset.life_months).map_err(|_| TcoError::Overflow("a life"))?,
+            first_part: round(div(first_share.of(base)?, life, "cost − salvage")?, digits),
+            part: round(div(base, life, "cost − salvage")?, digits),
+            digits,
+        })
+    }
+
+    /// Depreciation to the end of the calendar month `k` months after the first one.
+    fn to_end_of(&self, k: i32) -> Result<Decimal, TcoError> {
+        if k < 0 {
+            return Ok(Decimal::ZERO);
+        }
+        let whole_first = self.first_share.part == self.first_share.whole;
+        if k >= self.life_months || (whole_first && k.saturating_add(1) == self.life_months) {
+            return Ok(self.base);
+        }
+        Ok(add(self.first_part, mul(self.part, Decimal::from(k))?)?.min(self.base))
+    }
+
+    /// Start and end of service within the calendar month `k`, in ms.
+    fn span_ms(&self, calendar: &Calendar, k: i32) -> Result<(i64, i64), TcoError> {
+        let month = self.first.plus(k)?;
+        let (start, length) = (calendar.month_start_ms(month)?, calendar.month_ms(month)?);
+        let end = start.saturating_add(length);
+        let Fraction { part, whole } = self.first_share;
+        if k == 0 {
+            Ok((end.saturating_sub(part), end))
+        } else if k == self.life_months {
+            // The rest of the first month's part, in the proportion of days that it left.
+            let rest = Fraction { part: whole.saturating_sub(part), whole };
+            let ms = round(rest.of(Decimal::from(length))?, 0);
+            let ms = i64::try_from(ms).map_err(|_| TcoError::Overflow("a month"))?;
+            Ok((start, start.saturating_add(ms)))
+        } else {
+            Ok((start, end))
+        }
+    }
+}
+
+/// Depreciation from the start of service to an instant, in the smallest unit of the currency.
+pub fn accumulated(asset: &Asset, calendar: &Calendar, at_ms: i64) -> Result<Decimal, TcoError> {
+    let plan = Plan::new(asset, calendar)?;
+    let k = Month::of(calendar.date(at_ms)).index().saturating_sub(plan.first.index());
+    if k < 0 {
+        return Ok(Decimal::ZERO);
+    }
+    if k > plan.life_months {
+        return Ok(plan.base);
+    }
+    let (before, after) = (plan.to_end_of(k.saturating_sub(1))?, plan.to_end_of(k)?);
+    let (from, to) = plan.span_ms(calendar, k)?;
+    if at_ms >= to || from >= to {
+        return Ok(if at_ms < from { before } else { after });
+    }
+    let elapsed = Fraction { part: at_ms.saturating_sub(from).max(0), whole: to.saturating_sub(from) };
+    Ok(round(add(before, elapsed.of(sub(after, before)?)?)?, plan.digits))
+}
+
+/// The whole life, one amount a calendar month. Sums to cost − salvage exactly.
+pub fn by_month(asset: &Asset, calendar: &Calendar) -> Result<Vec<(Month, Decimal)>, TcoError> {
+    let plan = Plan::new(asset, calendar)?;
+    let mut months = Vec::new();
+    let mut before = Decimal::ZERO;
+    for k in 0..=plan.life_months {
+        let after = plan.to_end_of(k)?;
+        if k < plan.life_months || after > before {
+            months.push((plan.first.plus(k)?, sub(after, before)?));
+        }
+        before = after;
+    }
+    Ok(months)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asset::tests::server;
+    use crate::money::{Currency, Money};
+    use jiff::civil::{Date, date};
+    use proptest::prelude::*;
+
+    fn asset(cost: i64, salvage: i64, life_months: u32, in_service: Date) -> Asset {
+        let money = |cents| Money::new(Decimal::new(cents, 2), Currency::EUR);
+        Asset { cost: money(cost), salvage: money(salvage), life_months, in_service, ..server("SN1", "n1") }
+    }
+
+    fn amounts(asset: &Asset) -> Vec<String> {
+        by_month(asset, &Calendar::utc()).unwrap().iter().map(|(month, a)| format!("{month} {a}")).collect()
+    }
+
+    #[test]
+    fn the_residue_goes_to_the_last_month() {
+        assert_eq!(
+            amounts(&asset(1_000_000, 0, 3, date(2024, 1, 1))),
+            ["2024-01 3333.33", "2024-02 3333.33", "2024-03 3333.34"]
+        );
+    }
+
+    #[test]
+    fn a_leap_february_is_shared_by_its_29_days() {
+        // In service for 15 of 29 days: 2900 ÷ 2 months × 15/29 = 750.
+        assert_eq!(
+            amounts(&asset(290_000, 0, 2, date(2024, 2, 15))),
+            ["2024-02 750.00", "2024-03 1450.00", "2024-04 700.00"]
+        );
+    }
+
+    #[test]
+    fn parts_below_a_cent_never_depreciate_more_than_the_base() {
+        let plan = amounts(&asset(30, 0, 60, date(2024, 1, 1)));
+        assert_eq!((plan[0].as_str(), plan[30].as_str(), plan.len()), ("2024-01 0.01", "2026-07 0.00", 60));
+    }
+
+    #[test]
+    fn a_life_of_zero_and_a_salvage_above_cost_are_refused() {
+        assert!(by_month(&asset(100, 0, 0, date(2024, 1, 1)), &Calendar::utc()).is_err());
+        assert!(by_month(&asset(100, 101, 12, date(2024, 1, 1)), &Calendar::utc()).is_err());
+        assert!(sln(Decimal::ONE, Decimal::ZERO, Decimal::ZERO).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn life_sums_to_cost_minus_salvage_in_any_split(
+            cost in 0_i64..5_000_000_000, salvage in 0_u32..=100, life in 1_u32..=120,
+            day in 1_i8..=28, month in 1_i8..=12, cuts in proptest::collection::vec(0_i64..12 * 366 * 24, 0..8),
+        ) {
+            let asset = asset(cost, cost * i64::from(salvage) / 100, life, date(2023, month, day));
+            let (calendar, base) = (Calendar::utc(), asset.base().unwrap());
+            let months = by_month(&asset, &calendar).unwrap();
+            prop_assert!(months.iter().all(|(_, amount)| *amount >= Decimal::ZERO));
+            prop_assert_eq!(months.iter().map(|(_, amount)| amount).sum::<Decimal>(), base);
+
+            let start = calendar.day_start_ms(date(2022, 12, 1)).unwrap();
+            let mut instants: Vec<i64> = cuts.iter().map(|hour| start + hour * 3_600_000).collect();
+            instants.extend([start, start + 15 * 366 * 86_400_000]);
+            instants.sort_unstable();
+            let steps: Vec<Decimal> = instants.iter().map(|&at| accumulated(&asset, &calendar, at).unwrap()).collect();
+            prop_assert!(steps.windows(2).all(|pair| pair[0] <= pair[1]));
+            prop_assert_eq!((steps[0], *steps.last().unwrap()), (Decimal::ZERO, base));
+        }
+
+        #[test]
+        fn accumulated_agrees_with_the_months(life in 1_u32..=40, day in 1_i8..=31) {
+            let asset = asset(123_456_789, 1_000_000, life, date(2024, 1, day));
+            let calendar = Calendar::utc();
+            let mut sum = Decimal::ZERO;
+            for (month, amount) in by_month(&asset, &calendar).unwrap() {
+                sum += amount;
+                let end = calendar.month_start_ms(month.plus(1).unwrap()).unwrap();
+                prop_assert_eq!(accumulated(&asset, &calendar, end).unwrap(), sum);
+            }
+        }
+    }
+}

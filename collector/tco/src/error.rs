@@ -1,0 +1,41 @@
+//! Why a statement could not be computed. Each variant names the thing and says how to mend it.
+
+use crate::calendar::UtcHour;
+use crate::money::{Currency, MoneyError};
+use jiff::civil::Date;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TcoError {
+    #[error(transparent)]
+    Money(#[from] MoneyError),
+
+    #[error("{0} leaves the range that can be computed exactly")]
+    Overflow(&'static str),
+
+    #[error("{0} is divided by zero")]
+    DivisionByZero(&'static str),
+
+    #[error("{what} is {given}: expected {expected}")]
+    Invalid { what: String, given: String, expected: &'static str },
+
+    #[error("{what} is in {found} and the statement in {expected}: give it in {expected}")]
+    ForeignCurrency { what: String, found: Currency, expected: Currency },
+
+    #[error(
+        "site {site} used electricity at {hour} but {tariff} has no price for that hour: \
+         add the hour, or say how missing hours are priced (missing = \"previous\", or an amount)"
+    )]
+    MissingPrice { site: String, hour: UtcHour, tariff: String },
+
+    #[error(
+        "no rent price of {model} is in force on {day}: the earliest is {earliest}; \
+         add the price that was in force then, or leave the offers for {model} out"
+    )]
+    NoRentPrice { model: String, day: Date, earliest: Date },
+
+    #[error("{what} names the site {site:?} but the sites are {known}")]
+    UnknownSite { what: String, site: String, known: String },
+
+    #[error("row of hour {hour}: {what} is number {number} of only {known}")]
+    UnknownRow { hour: UtcHour, what: &'static str, number: u32, known: usize },
+}

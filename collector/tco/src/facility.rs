@@ -1,0 +1,167 @@
+//! What a site costs beside its electricity: colocation, yearly overheads and capital.
+//!
+//! - Colocation: contracted kW × price a kW and month × months. It is owed for the commitment, not
+//!   the draw. Where the contract includes power, measured energy is shown but not paid again.
+//! - Yearly overheads: amount × (time in the period ÷ length of that calendar year). Both are differences
+//!   of rounded amounts to date, so that the months of a year sum to the amount.
+//! - Capital charge: rate × average net book value × (time ÷ length of that calendar year). The
+//!   average is that of the values at the start and the end of each calendar month's part in the
+//!   period in which the asset was in service; after its life an asset still binds its salvage.
+
+use crate::asset::Asset;
+use crate::calendar::{Calendar, Month};
+use crate::decimal::{Fraction, add, div, mul, round, sub};
+use crate::depreciation::accumulated;
+use crate::energy::{Intensity, Tariff};
+use crate::error::TcoError;
+use crate::money::Money;
+use rust_decimal::Decimal;
+
+/// Where servers stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    pub name: String,
+    /// Power usage effectiveness: energy of the facility over energy of its IT; at least 1.
+    pub pue: Decimal,
+    /// `None` where electricity is not paid by the kWh: nothing is known of its price, or the
+    /// colocation contract includes it.
+    pub tariff: Option<Tariff>,
+    pub intensity: Option<Intensity>,
+    pub colocation: Option<Colocation>,
+    /// Where the entry stands.
+    pub source: String,
+}
+
+impl Site {
+    /// True where the colocation price already pays for the power.
+    pub fn power_included(&self) -> bool {
+        self.colocation.as_ref().is_some_and(|contract| contract.power_included)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Colocation {
+    pub contracted_kw: Decimal,
+    pub price_per_kw_month: Money,
+    pub power_included: bool,
+    pub source: String,
+}
+
+/// A cost that comes every year: staff, network, support, spares, …
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overhead {
+    pub kind: String,
+    /// Site that pays it; `None` for the whole fleet.
+    pub site: Option<String>,
+    pub per_year: Money,
+    pub source: String,
+}
+
+/// Interest that the money bound in assets costs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapitalRate {
+    /// A year: 0.06 is 6 %.
+    pub rate: Decimal,
+    pub source: String,
+}
+
+/// The part of an amount that belongs to a stretch of time within the time that the whole amount is for:
+/// a difference of rounded amounts to date, so that the parts of any split sum to the amount.
+pub fn portion(amount: Money, whole: (i64, i64), from_ms: i64, to_ms: i64) -> Result<Decimal, TcoError> {
+    let to_date = |at_ms: i64| -> Result<Decimal, TcoError> {
+        let part = at_ms.clamp(whole.0, whole.1).saturating_sub(whole.0);
+        let fraction = Fraction { part, whole: whole.1.saturating_sub(whole.0) };
+        Ok(round(fraction.of(amount.amount)?, amount.currency.minor_digits()))
+    };
+    sub(to_date(to_ms)?, to_date(from_ms)?)
+}
+
+/// Start and end of the calendar year that an instant lies in.
+pub fn year_of(calendar: &Calendar, at_ms: i64) -> Result<(i64, i64), TcoError> {
+    let january = Month { month: 1, ..Month::of(calendar.date(at_ms)) };
+    Ok((calendar.month_start_ms(january)?, calendar.month_start_ms(january.plus(12)?)?))
+}
+
+/// Share of the calendar year that a stretch within it is.
+pub fn year_share(calendar: &Calendar, from_ms: i64, to_ms: i64) -> Result<Fraction, TcoError> {
+    let (start, end) = year_of(calendar, from_ms)?;
+    Ok(Fraction { part: to_ms.saturating_sub(from_ms).max(0), whole: end.saturating_sub(start) })
+}
+
+/// The capital charge of one asset and what it was computed from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CapitalCharge {
+    pub amount: Decimal,
+    pub average_book_value: Decimal,
+    pub years: Fraction,
+}
+
+/// Charge of an asset for a stretch within one calendar month; `None` before it is in service.
+pub fn capital_charge(
+    asset: &Asset,
+    rate: Decimal,
+    calendar: &Calendar,
+    from_ms: i64,
+    to_ms: i64,
+) -> Result<Option<CapitalCharge>, TcoError> {
+    let start = from_ms.max(calendar.day_start_ms(asset.in_service)?);
+    if start >= to_ms {
+        return Ok(None);
+    }
+    let book = |at| sub(asset.cost.amount, accumulated(asset, calendar, at)?);
+    let average_book_value = div(add(book(start)?, book(to_ms)?)?, Decimal::TWO, "book value")?;
+    let years = year_share(calendar, start, to_ms)?;
+    let amount = years.of(mul(rate, average_book_value)?)?;
+    Ok(Some(CapitalCharge { amount, average_book_value, years }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asset::tests::server;
+    use crate::money::Currency;
+
+    #[test]
+    fn a_year_of_charges_is_the_rate_on_the_mean_book_value() {
+        // 300,000 falls by 60,000 in the first of five years: 270,000 on average, at 10 %.
+        let (asset, calendar) = (server("SN1", "n1"), Calendar::utc());
+        let mut month = Month { year: 2024, month: 1 };
+        let mut total = Decimal::ZERO;
+        for _ in 0..12 {
+            let (from, next) = (calendar.month_start_ms(month).unwrap(), month.plus(1).unwrap());
+            let to = calendar.month_start_ms(next).unwrap();
+            let charge = capital_charge(&asset, Decimal::new(10, 2), &calendar, from, to).unwrap().unwrap();
+            total += charge.amount;
+            month = next;
+        }
+        // The months of a leap year are not equally long, so the mean is not to the cent.
+        assert!((total - Decimal::from(27_000)).abs() < Decimal::from(10), "{total}");
+    }
+
+    #[test]
+    fn the_months_of_a_year_sum_to_the_yearly_amount() {
+        let calendar = Calendar::utc();
+        let amount = Money::new(Decimal::from(1_000), Currency::EUR);
+        let months = (1..=12).map(|month| {
+            let month = Month { year: 2023, month };
+            let from = calendar.month_start_ms(month).unwrap();
+            let to = from + calendar.month_ms(month).unwrap();
+            portion(amount, year_of(&calendar, from).unwrap(), from, to).unwrap()
+        });
+        let months: Vec<Decimal> = months.collect();
+        assert_eq!(months[1], Decimal::new(7_671, 2), "28 of 365 days");
+        assert_eq!(months.iter().sum::<Decimal>(), amount.amount);
+    }
+
+    #[test]
+    fn nothing_is_charged_before_service_and_salvage_is_charged_after_life() {
+        let (mut asset, calendar) = (server("SN1", "n1"), Calendar::utc());
+        asset.salvage.amount = Decimal::from(36_500);
+        let charge = |year: i16| {
+            let from = calendar.month_start_ms(Month { year, month: 1 }).unwrap();
+            capital_charge(&asset, Decimal::new(10, 2), &calendar, from, from + 86_400_000).unwrap()
+        };
+        assert_eq!(charge(2023), None);
+        assert_eq!(charge(2031).unwrap().amount.normalize(), Decimal::TEN);
+    }
+}

@@ -1,0 +1,389 @@
+//! One pass over the rows: time, energy and its price in integers, by segment, GPU and holder.
+//!
+//! Energy of a node and hour is that of its GPUs and the rest of the host. Where the node's own
+//! energy is known, the rest is the difference; for the part of the hour in which only the GPUs are
+//! known, theirs is taken; and a meter that shows less than the GPUs' own counters is not believed.
+//! The rest of the host is shared by everybody who had GPUs of the node observed in that segment, by
+//! time.
+//!
+//! Invariants: the five states of a GPU sum to its time in service, to the millisecond; energies and
+//! priced energies of the cells sum to those of the nodes, to the last unit.
+
+mod cell;
+mod host;
+mod split;
+
+pub use cell::{Cell, Holder};
+pub(crate) use cell::{plus, plus_signed};
+
+use crate::calendar::{Period, Segment, UtcHour};
+use crate::energy::HourTable;
+use crate::error::TcoError;
+use crate::facility::Site;
+use crate::service::Fleet;
+use crate::usage::{GpuRow, NOBODY, UNKNOWN, Usage};
+use cell::Energy;
+use host::rest_of_host;
+use split::split;
+
+/// The cells of one segment and GPU, by holder.
+pub type Holders = Vec<(Holder, Cell)>;
+
+/// The result of the pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tally {
+    gpus: usize,
+    /// By segment, then GPU.
+    cells: Vec<Holders>,
+    /// First hour of each site that used electricity without a known carbon intensity.
+    pub carbon_unknown: Vec<Option<UtcHour>>,
+    /// Hours of nodes whose meter showed less than their GPUs.
+    pub meters_not_believed: u64,
+}
+
+impl Tally {
+    pub fn cells(&self, segment: usize, gpu: usize) -> &[(Holder, Cell)] {
+        let position = segment.saturating_mul(self.gpus).saturating_add(gpu);
+        self.cells.get(position).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Adds up all rows of the period. Rows outside it are left out.
+pub fn tally(
+    usage: &Usage,
+    fleet: &Fleet,
+    sites: &[Site],
+    period: Period,
+    segments: &[Segment],
+) -> Result<Tally, TcoError> {
+    let mut pass = Pass::new(usage, fleet, sites, period, segments)?;
+    pass.read_gpu_rows()?;
+    pass.read_node_rows()?;
+    pass.share_rest_of_hosts()?;
+    pass.add_unmonitored(segments)?;
+    for holders in &mut pass.tally.cells {
+        holders.sort_by_key(|(holder, _)| *holder);
+    }
+    Ok(pass.tally)
+}
+
+struct Pass<'a> {
+    usage: &'a Usage,
+    fleet: &'a Fleet,
+    sites: &'a [Site],
+    period: Period,
+    /// Segment of each hour of the period.
+    segment_of: Vec<usize>,
+    price: Vec<Option<HourTable>>,
+    intensity: Vec<Option<HourTable>>,
+    tally: Tally,
+    /// GPU energy of each (hour, node) that has a row of its own.
+    gpu_energy: Vec<GpuSum>,
+    /// Rest of the host of each (segment, node).
+    rest: Vec<Energy>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct GpuSum {
+    mj: u64,
+    counted_mj: u64,
+    gap_mj: u64,
+}
+
+impl<'a> Pass<'a> {
+    fn new(
+        usage: &'a Usage,
+        fleet: &'a Fleet,
+        sites: &'a [Site],
+        period: Period,
+        segments: &[Segment],
+    ) -> Result<Self, TcoError> {
+        let mut segment_of = Vec::new();
+        for (position, segment) in segments.iter().enumerate() {
+            segment_of.extend((segment.from.0..segment.to.0).map(|_| position));
+        }
+        let price = |site: &Site| site.tariff.as_ref().map(|t| HourTable::of_tariff(t, period)).transpose();
+        let intensity =
+            |site: &Site| site.intensity.as_ref().map(|i| HourTable::of_intensity(i, period)).transpose();
+        let metered = usage.node_rows.iter().any(|row| row.metered_ms > 0 || row.counter_mj > 0);
+        let hours_of_nodes = if metered { segment_of.len().saturating_mul(usage.nodes.len()) } else { 0 };
+        Ok(Self {
+            price: sites.iter().map(price).collect::<Result<_, _>>()?,
+            intensity: sites.iter().map(intensity).collect::<Result<_, _>>()?,
+            tally: Tally {
+                gpus: fleet.gpus.len(),
+                cells: vec![Vec::new(); segments.len().saturating_mul(fleet.gpus.len())],
+                carbon_unknown: vec![None; sites.len()],
+                meters_not_believed: 0,
+            },
+            gpu_energy: vec![GpuSum::default(); hours_of_nodes],
+            rest: vec![Energy::default(); segments.len().saturating_mul(fleet.nodes.len())],
+            usage,
+            fleet,
+            sites,
+            period,
+            segment_of,
+        })
+    }
+
+    /// Position of an hour in the period and its segment.
+    fn place(&self, hour: UtcHour) -> Option<(usize, usize)> {
+        let position = usize::try_from(hour.0.checked_sub(self.period.from().0)?).ok()?;
+        self.segment_of.get(position).map(|&segment| (position, segment))
+    }
+
+    fn cell(&mut self, segment: usize, gpu: usize, holder: Holder) -> Option<&mut Cell> {
+        let position = segment.saturating_mul(self.tally.gpus).saturating_add(gpu);
+        let holders = self.tally.cells.get_mut(position)?;
+        let found = holders.iter().position(|(known, _)| *known == holder);
+        let slot = found.unwrap_or_else(|| {
+            holders.push((holder, Cell::default()));
+            holders.len().saturating_sub(1)
+        });
+        holders.get_mut(slot).map(|(_, cell)| cell)
+    }
+
+    /// Puts price and carbon on energy; `position` is the hour's in the period.
+    fn priced(&mut self, site: usize, position: usize, energy: GpuSum) -> Result<Energy, TcoError> {
+        let mut result = Energy {
+            mj: energy.mj,
+            counted_mj: energy.counted_mj,
+            gap_mj: energy.gap_mj,
+            ..Energy::default()
+        };
+        if energy.mj == 0 {
+            return Ok(result);
+        }
+        let hour = UtcHour(self.period.from().0.saturating_add(u32::try_from(position).unwrap_or(u32::MAX)));
+        let times = |value: i128| {
+            i128::from(energy.mj).checked_mul(value).ok_or(TcoError::Overflow("the price of energy"))
+        };
+        if let Some(table) = self.price.get(site).and_then(Option::as_ref) {
+            match table.at(position) {
+                Some(price) => result.priced = times(price)?,
+                None => return Err(self.missing_price(site, hour)),
+            }
+        }
+        match self.intensity.get(site).and_then(Option::as_ref).and_then(|table| table.at(position)) {
+            Some(grams) => result.carbon = times(grams)?,
+            None => {
+                if let Some(unknown) = self.tally.carbon_unknown.get_mut(site) {
+                    *unknown = Some(unknown.map_or(hour, |first| first.min(hour)));
+                }
+            }
+        }
+        Ok(result)
+    }
+
+    fn missing_price(&self, site: usize, hour: UtcHour) -> TcoError {
+        let site = self.sites.get(site);
+        TcoError::MissingPrice {
+            site: site.map(|site| site.name.clone()).unwrap_or_default(),
+            hour,
+            tariff: site
+                .and_then(|site| site.tariff.as_ref())
+                .map(|t| t.source().to_owned())
+                .unwrap_or_default(),
+        }
+    }
+
+    fn read_gpu_rows(&mut self) -> Result<(), TcoError> {
+        let usage = self.usage;
+        for row in &usage.gpu_rows {
+            let Some((position, segment)) = self.place(row.hour) else { continue };
+            let gpu = usize::try_from(row.gpu).unwrap_or(usize::MAX);
+            let node = usage.gpus.get(gpu).map(|gpu| gpu.node).ok_or(TcoError::UnknownRow {
+                hour: row.hour,
+                what: "GPU",
+                number: row.gpu,
+                known: usage.gpus.len(),
+            })?;
+            self.add_time(segment, gpu, row)?;
+            self.add_gpu_energy(position, segment, gpu, node, row)?;
+        }
+        Ok(())
+    }
+
+    fn add_time(&mut self, segment: usize, gpu: usize, row: &GpuRow) -> Result<(), TcoError> {
+        let owner = Holder::Owner(if row.owner == NOBODY { UNKNOWN } else { row.owner });
+        if (row.active_ms > 0 || row.held_ms > 0)
+            && let Some(cell) = self.cell(segment, gpu, owner)
+        {
+            plus(&mut cell.active_ms, row.active_ms)?;
+            plus(&mut cell.held_ms, row.held_ms)?;
+        }
+        if row.free_ms > 0
+            && let Some(cell) = self.cell(segment, gpu, Holder::Free)
+        {
+            plus(&mut cell.free_ms, row.free_ms)?;
+        }
+        if row.down_ms > 0
+            && let Some(cell) = self.cell(segment, gpu, Holder::Down)
+        {
+            plus(&mut cell.down_ms, row.down_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Energy goes to the owner of the row; that of nobody to free, down or, in a gap, unmonitored time.
+    fn add_gpu_energy(
+        &mut self,
+        position: usize,
+        segment: usize,
+        gpu: usize,
+        node: usize,
+        row: &GpuRow,
+    ) -> Result<(), TcoError> {
+        let mut mj = row.counter_mj;
+        plus(&mut mj, row.estimated_mj)?;
+        if mj == 0 {
+            return Ok(());
+        }
+        let site = self.fleet.site_of(gpu);
+        let nodes = self.usage.nodes.len();
+        if let Some(sum) = self.gpu_energy.get_mut(position.saturating_mul(nodes).saturating_add(node)) {
+            plus(&mut sum.mj, mj)?;
+            plus(&mut sum.counted_mj, row.counter_mj)?;
+            plus(&mut sum.gap_mj, row.gap_mj)?;
+        }
+        let gap_mj = row.gap_mj.min(row.counter_mj);
+        let mut parts = [(None, GpuSum::default()); 2];
+        if row.owner == NOBODY && row.active_ms == 0 && row.held_ms == 0 {
+            let rest = if row.free_ms > 0 {
+                Holder::Free
+            } else if row.down_ms > 0 {
+                Holder::Down
+            } else {
+                Holder::Unmonitored
+            };
+            let counted_mj = row.counter_mj.saturating_sub(gap_mj);
+            let rest_mj = mj.saturating_sub(gap_mj);
+            parts[0] = (Some(rest), GpuSum { mj: rest_mj, counted_mj, gap_mj: 0 });
+            parts[1] = (Some(Holder::Unmonitored), GpuSum { mj: gap_mj, counted_mj: gap_mj, gap_mj });
+        } else {
+            let owner = if row.owner == NOBODY { UNKNOWN } else { row.owner };
+            parts[0] = (Some(Holder::Owner(owner)), GpuSum { mj, counted_mj: row.counter_mj, gap_mj });
+        }
+        for (holder, energy) in parts {
+            if let (Some(holder), true) = (holder, energy.mj > 0) {
+                let priced = self.priced(site, position, energy)?;
+                if let Some(cell) = self.cell(segment, gpu, holder) {
+                    cell.add_energy(&priced)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_node_rows(&mut self) -> Result<(), TcoError> {
+        let (usage, fleet) = (self.usage, self.fleet);
+        for row in &usage.node_rows {
+            let Some((position, segment)) = self.place(row.hour) else { continue };
+            let node = usize::try_from(row.node).unwrap_or(usize::MAX);
+            let Some(known) = fleet.nodes.get(node).filter(|_| node < usage.nodes.len()) else {
+                let known = usage.nodes.len();
+                return Err(TcoError::UnknownRow { hour: row.hour, what: "node", number: row.node, known });
+            };
+            for &gpu in &known.gpus {
+                if fleet.gpus.get(gpu).is_some_and(|gpu| gpu.active_by_declaration)
+                    && let Some(cell) = self.cell(segment, gpu, Holder::Owner(UNKNOWN))
+                {
+                    plus(&mut cell.active_ms, row.observed_ms)?;
+                }
+            }
+            if row.metered_ms == 0 && row.counter_mj == 0 {
+                continue;
+            }
+            let gpus = position.saturating_mul(usage.nodes.len()).saturating_add(node);
+            let gpus = self.gpu_energy.get(gpus).copied().unwrap_or_default();
+            let rest = rest_of_host(row, gpus)?;
+            if rest.is_none() {
+                plus(&mut self.tally.meters_not_believed, 1)?;
+            }
+            let rest = self.priced(known.site, position, rest.unwrap_or_default())?;
+            let slot = segment.saturating_mul(fleet.nodes.len()).saturating_add(node);
+            if let Some(sum) = self.rest.get_mut(slot) {
+                plus(&mut sum.mj, rest.mj)?;
+                plus(&mut sum.counted_mj, rest.counted_mj)?;
+                plus(&mut sum.gap_mj, rest.gap_mj)?;
+                plus_signed(&mut sum.priced, rest.priced)?;
+                plus_signed(&mut sum.carbon, rest.carbon)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn share_rest_of_hosts(&mut self) -> Result<(), TcoError> {
+        let fleet = self.fleet;
+        let nodes = fleet.nodes.len();
+        for slot in 0..self.rest.len() {
+            let Some(rest) = self.rest.get(slot).copied().filter(|rest| *rest != Energy::default()) else {
+                continue;
+            };
+            let segment = slot.checked_div(nodes).unwrap_or_default();
+            let Some(node) = slot.checked_rem(nodes).and_then(|node| fleet.nodes.get(node)) else { continue };
+            let mut shares: Vec<(usize, Holder, u64)> = Vec::new();
+            for &gpu in &node.gpus {
+                let mut holders: Vec<_> = self
+                    .tally
+                    .cells(segment, gpu)
+                    .iter()
+                    .map(|(holder, cell)| (gpu, *holder, cell.observed_ms()))
+                    .collect();
+                holders.sort_by_key(|(_, holder, _)| *holder);
+                shares.extend(holders.into_iter().filter(|share| share.2 > 0));
+            }
+            if shares.is_empty() {
+                // Nobody was seen on the node: its time is unmonitored, and so is its energy.
+                shares.extend(node.gpus.iter().map(|&gpu| (gpu, Holder::Unmonitored, 1)));
+            }
+            let weights: Vec<u64> = shares.iter().map(|share| share.2).collect();
+            let split = |total: i128| split(total, &weights);
+            let (mj, counted) = (split(rest.mj.into())?, split(rest.counted_mj.into())?);
+            let (gap, priced, carbon) =
+                (split(rest.gap_mj.into())?, split(rest.priced)?, split(rest.carbon)?);
+            for (position, (gpu, holder, _)) in shares.into_iter().enumerate() {
+                let of = |parts: &[i128]| parts.get(position).copied().unwrap_or_default();
+                let whole =
+                    |parts: &[i128]| u64::try_from(of(parts)).map_err(|_| TcoError::Overflow("energy"));
+                let energy = Energy {
+                    mj: whole(&mj)?,
+                    counted_mj: whole(&counted)?,
+                    gap_mj: whole(&gap)?,
+                    priced: of(&priced),
+                    carbon: of(&carbon),
+                };
+                if let Some(cell) = self.cell(segment, gpu, holder) {
+                    cell.add_energy(&energy)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The time in service that nobody looked at.
+    fn add_unmonitored(&mut self, segments: &[Segment]) -> Result<(), TcoError> {
+        let fleet = self.fleet;
+        for (position, segment) in segments.iter().enumerate() {
+            for (number, gpu) in fleet.gpus.iter().enumerate() {
+                let Some((from, to)) = gpu.service_ms else { continue };
+                let from = from.max(segment.from.start_ms());
+                let to = to.min(segment.to.start_ms());
+                let in_service = u64::try_from(to.saturating_sub(from)).unwrap_or_default();
+                let mut observed = 0;
+                for (_, cell) in self.tally.cells(position, number) {
+                    plus(&mut observed, cell.observed_ms())?;
+                }
+                // Rows are of whole hours, so a GPU that came within one can have been observed longer
+                // than its service says; then it was in service for as long as it was observed.
+                let unmonitored = in_service.saturating_sub(observed);
+                if unmonitored > 0
+                    && let Some(cell) = self.cell(position, number, Holder::Unmonitored)
+                {
+                    plus(&mut cell.unmonitored_ms, unmonitored)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
