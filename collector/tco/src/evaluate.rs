@@ -25,6 +25,9 @@ use std::collections::BTreeMap;
 pub struct Inputs {
     pub title: String,
     pub period: Period,
+    /// Instant (ms) to which time has run, where that is before the end of the period: nothing is in
+    /// service or costs anything after it.
+    pub as_of_ms: Option<i64>,
     pub calendar: Calendar,
     pub by: GroupBy,
     pub currency: Currency,
@@ -39,13 +42,21 @@ pub struct Inputs {
     pub notes: Vec<String>,
 }
 
+impl Inputs {
+    /// End of what is counted.
+    pub fn until_ms(&self) -> i64 {
+        let end = self.period.to().start_ms();
+        self.as_of_ms.map_or(end, |as_of| as_of.min(end))
+    }
+}
+
 /// Computes the statement.
 pub fn evaluate(inputs: &Inputs) -> Result<Statement, TcoError> {
     check(inputs)?;
     let price_days: Vec<Date> = inputs.prices.iter().map(|price| price.effective_from).collect();
     let (months, segments) = inputs.calendar.segments(inputs.period, &price_days)?;
-    let fleet = resolve(&inputs.usage, &inputs.assets, &inputs.sites, inputs.period, &inputs.calendar)?;
-    let tally = tally(&inputs.usage, &fleet, &inputs.sites, inputs.period, &segments)?;
+    let fleet = resolve(inputs)?;
+    let tally = tally(inputs, &fleet, &segments)?;
     let pools = pools(inputs, &fleet, &tally, &months, &segments)?;
     let view =
         View { inputs, fleet: &fleet, tally: &tally, months: &months, segments: &segments, pools: &pools };
@@ -262,7 +273,13 @@ impl View<'_> {
     }
 
     fn notes(&self) -> Vec<String> {
-        let mut notes = self.fleet.notes.clone();
+        let mut notes = Vec::new();
+        if let Some(as_of) = self.inputs.as_of_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+            && self.inputs.until_ms() < self.inputs.period.to().start_ms()
+        {
+            notes.push(format!("The period is not over: time, energy and cost are counted to {as_of}."));
+        }
+        notes.extend(self.fleet.notes.iter().cloned());
         for (site, unknown) in self.inputs.sites.iter().zip(&self.tally.carbon_unknown) {
             match (unknown, &site.intensity) {
                 (Some(hour), Some(intensity)) => notes.push(format!(

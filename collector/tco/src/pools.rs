@@ -67,7 +67,7 @@ pub fn pools(
     months: &[Month],
     segments: &[Segment],
 ) -> Result<Vec<Pool>, TcoError> {
-    let stretches = stretches(months, segments, &inputs.calendar)?;
+    let stretches = stretches(months, segments, inputs)?;
     let mut pools = Vec::new();
     for (asset, gpus) in inputs.assets.iter().zip(&fleet.asset_gpus) {
         for stretch in &stretches {
@@ -95,7 +95,8 @@ pub fn pools(
 
 /// The months' parts of the period. A month that begins within an hour begins there again, although
 /// its first row is of the next hour: so the months of a year are the year.
-fn stretches(months: &[Month], segments: &[Segment], calendar: &Calendar) -> Result<Vec<Stretch>, TcoError> {
+fn stretches(months: &[Month], segments: &[Segment], inputs: &Inputs) -> Result<Vec<Stretch>, TcoError> {
+    let calendar = &inputs.calendar;
     let mut stretches = Vec::new();
     for (position, &month) in months.iter().enumerate() {
         let of_month = || segments.iter().filter(move |segment| segment.month == position);
@@ -106,8 +107,10 @@ fn stretches(months: &[Month], segments: &[Segment], calendar: &Calendar) -> Res
             if (start..start.saturating_add(HOUR_MS)).contains(&ms) { start } else { ms }
         };
         let from_ms = at(from_ms, calendar.month_start_ms(month)?);
-        let to_ms = at(to_ms, calendar.month_start_ms(month.plus(1)?)?);
-        stretches.push(Stretch { position, month, from_ms, to_ms });
+        let to_ms = at(to_ms, calendar.month_start_ms(month.plus(1)?)?).min(inputs.until_ms());
+        if from_ms < to_ms {
+            stretches.push(Stretch { position, month, from_ms, to_ms });
+        }
     }
     Ok(stretches)
 }

@@ -12,8 +12,9 @@
 //! A node without GPUs and a site without nodes get a stand-in that carries their cost and no hours.
 
 use crate::asset::{Asset, Place};
-use crate::calendar::{Calendar, Period};
+use crate::calendar::Calendar;
 use crate::error::TcoError;
+use crate::evaluate::Inputs;
 use crate::facility::Site;
 use crate::rent::model_matches;
 use crate::usage::{GpuUse, Usage};
@@ -64,14 +65,9 @@ impl Fleet {
 }
 
 /// Joins what was seen with what was bought. A node that only an asset names stands at the first site.
-pub fn resolve(
-    usage: &Usage,
-    assets: &[Asset],
-    sites: &[Site],
-    period: Period,
-    calendar: &Calendar,
-) -> Result<Fleet, TcoError> {
-    let mut builder = Builder::new(usage, period, calendar);
+pub fn resolve(inputs: &Inputs) -> Result<Fleet, TcoError> {
+    let (assets, sites) = (&inputs.assets, &inputs.sites);
+    let mut builder = Builder::new(inputs);
     for asset in assets {
         if let Place::Node(name) = &asset.place {
             builder.node(name, 0);
@@ -118,7 +114,8 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(usage: &'a Usage, period: Period, calendar: &'a Calendar) -> Self {
+    fn new(inputs: &'a Inputs) -> Self {
+        let (usage, calendar) = (&inputs.usage, &inputs.calendar);
         let mut nodes: Vec<Node> = Vec::new();
         let mut by_name = BTreeMap::new();
         for node in &usage.nodes {
@@ -133,7 +130,7 @@ impl<'a> Builder<'a> {
             let model = gpu.model.clone();
             gpus.push(Gpu { node: gpu.node, model, service_ms: None, active_by_declaration: false });
         }
-        let (from_ms, to_ms) = (period.from().start_ms(), period.to().start_ms());
+        let (from_ms, to_ms) = (inputs.period.from().start_ms(), inputs.until_ms());
         let paid = vec![false; gpus.len()];
         Self { usage, calendar, from_ms, to_ms, nodes, by_name, gpus, paid, notes: Vec::new() }
     }

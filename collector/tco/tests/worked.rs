@@ -393,3 +393,27 @@ fn a_row_that_points_nowhere_is_refused() {
     inputs.usage.gpu_rows[0].gpu = 7;
     assert!(matches!(evaluate(&inputs), Err(TcoError::UnknownRow { what: "GPU", number: 7, .. })));
 }
+
+#[test]
+fn a_period_that_is_not_over_counts_to_now() {
+    let mut inputs = inputs(period("2024-02-01", "2024-04-01"), GroupBy::Month, usage(&["n1"], 8, &[]));
+    inputs.assets.push(server("SN1", "n1", "300000"));
+    inputs.sites[0].tariff = Some(flat("1"));
+    for after in [0, 12] {
+        let mut later = row(hour("2024-02-15", after), 0, 2);
+        (later.active_ms, later.counter_mj) = (HOUR_MS, KWH);
+        inputs.usage.gpu_rows.push(later);
+    }
+    // Half of the 29 days of February, and half an hour.
+    let now = hour("2024-02-15", 12).start_ms();
+    inputs.as_of_ms = Some(now);
+    let statement = evaluate(&inputs).unwrap();
+    check_sums(&statement);
+    assert_eq!(statement.hours.in_service, Decimal::from(8 * 348));
+    assert_eq!(family(&statement, Family::Depreciation), Decimal::from(2_500));
+    assert_eq!(family(&statement, Family::Energy), Decimal::ONE, "the later row is in the future");
+    assert!(
+        statement.notes[0]
+            .starts_with("The period is not over: time, energy and cost are counted to 2024-02-15T12")
+    );
+}

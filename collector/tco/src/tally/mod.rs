@@ -19,6 +19,7 @@ pub(crate) use cell::{plus, plus_signed};
 use crate::calendar::{Period, Segment, UtcHour};
 use crate::energy::HourTable;
 use crate::error::TcoError;
+use crate::evaluate::Inputs;
 use crate::facility::Site;
 use crate::service::Fleet;
 use crate::usage::{GpuRow, NOBODY, UNKNOWN, Usage};
@@ -48,15 +49,9 @@ impl Tally {
     }
 }
 
-/// Adds up all rows of the period. Rows outside it are left out.
-pub fn tally(
-    usage: &Usage,
-    fleet: &Fleet,
-    sites: &[Site],
-    period: Period,
-    segments: &[Segment],
-) -> Result<Tally, TcoError> {
-    let mut pass = Pass::new(usage, fleet, sites, period, segments)?;
+/// Adds up all rows of the period. Rows outside it, or after its inputs' instant, are left out.
+pub fn tally(inputs: &Inputs, fleet: &Fleet, segments: &[Segment]) -> Result<Tally, TcoError> {
+    let mut pass = Pass::new(inputs, fleet, segments)?;
     pass.read_gpu_rows()?;
     pass.read_node_rows()?;
     pass.share_rest_of_hosts()?;
@@ -91,16 +86,12 @@ struct GpuSum {
 }
 
 impl<'a> Pass<'a> {
-    fn new(
-        usage: &'a Usage,
-        fleet: &'a Fleet,
-        sites: &'a [Site],
-        period: Period,
-        segments: &[Segment],
-    ) -> Result<Self, TcoError> {
+    fn new(inputs: &'a Inputs, fleet: &'a Fleet, segments: &[Segment]) -> Result<Self, TcoError> {
+        let (usage, sites, period) = (&inputs.usage, &inputs.sites, inputs.period);
         let mut segment_of = Vec::new();
         for (position, segment) in segments.iter().enumerate() {
-            segment_of.extend((segment.from.0..segment.to.0).map(|_| position));
+            let counted = |hour: &u32| UtcHour(*hour).start_ms() < inputs.until_ms();
+            segment_of.extend((segment.from.0..segment.to.0).filter(counted).map(|_| position));
         }
         let price = |site: &Site| site.tariff.as_ref().map(|t| HourTable::of_tariff(t, period)).transpose();
         let intensity =

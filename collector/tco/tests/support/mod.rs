@@ -125,6 +125,7 @@ pub fn inputs(period: Period, by: GroupBy, usage: Usage) -> Inputs {
     Inputs {
         title: "Test".to_owned(),
         period,
+        as_of_ms: None,
         calendar: Calendar::utc(),
         by,
         currency: Currency::EUR,

@@ -1,0 +1,149 @@
+//! Joins the ledger with the register and has the money engine evaluate both. The only place that
+//! knows the ledger and the engine.
+
+#[cfg(test)]
+mod tests;
+mod usage;
+
+use crate::fleet::{Fleet, FleetError, assets_csv};
+use gpuledger_ledger::{Hour, HourRange, Ledger, LedgerError};
+use gpuledger_tco::asset::{Asset, Place};
+use gpuledger_tco::calendar::{Calendar, Month, UtcHour};
+use gpuledger_tco::statement::{GroupBy, Statement};
+use gpuledger_tco::{Inputs, TcoError, evaluate};
+use jiff::Timestamp;
+
+pub use gpuledger_tco::calendar::Period;
+
+/// Why a statement could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CostingError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The register, or an asset in the ledger, has a mistake.
+    #[error(transparent)]
+    Register(#[from] FleetError),
+    #[error(transparent)]
+    Money(#[from] TcoError),
+    #[error(
+        "node {node} fits no [[node]] of the register, which has several sites; add one with its name and site"
+    )]
+    NoSite { node: String },
+    #[error(
+        "asset {serial} stands in the register ({register}) and in the ledger ({ledger}): \
+         take it out of the register, or give one of them another serial"
+    )]
+    AssetTwice { serial: String, register: String, ledger: String },
+}
+
+impl CostingError {
+    /// True where what the user gave is wrong, and not this run.
+    pub fn is_input(&self) -> bool {
+        !matches!(self, Self::Ledger(_))
+    }
+}
+
+/// The statement of a period that is over.
+pub async fn statement(
+    ledger: &dyn Ledger,
+    fleet: &Fleet,
+    period: Period,
+    by: GroupBy,
+) -> Result<Statement, CostingError> {
+    evaluate_as_of(ledger, fleet, period, by, None).await
+}
+
+/// The statement of a period that may not be over: nothing is counted after `now`.
+pub async fn statement_as_of(
+    ledger: &dyn Ledger,
+    fleet: &Fleet,
+    period: Period,
+    by: GroupBy,
+    now: Timestamp,
+) -> Result<Statement, CostingError> {
+    evaluate_as_of(ledger, fleet, period, by, Some(now)).await
+}
+
+/// What the current calendar month of the register's time zone has cost so far.
+pub async fn month_to_date(
+    ledger: &dyn Ledger,
+    fleet: &Fleet,
+    now: Timestamp,
+) -> Result<Statement, CostingError> {
+    let calendar = Calendar::new(fleet.time_zone.clone());
+    let month = Month::of(calendar.date(now.as_millisecond()));
+    // A month that begins within an hour begins with the hour after it, as in every statement.
+    let start = full_hour_from(calendar.month_start_ms(month)?);
+    let end = full_hour_from(calendar.month_start_ms(month.plus(1)?)?);
+    let period = Period::new(start, end)?;
+    statement_as_of(ledger, fleet, period, GroupBy::Month, now).await
+}
+
+fn full_hour_from(ms: i64) -> Timestamp {
+    let hour = gpuledger_tco::calendar::HOUR_MS;
+    let ms = ms.div_euclid(hour) * hour + if ms.rem_euclid(hour) > 0 { hour } else { 0 };
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX)
+}
+
+async fn evaluate_as_of(
+    ledger: &dyn Ledger,
+    fleet: &Fleet,
+    period: Period,
+    by: GroupBy,
+    now: Option<Timestamp>,
+) -> Result<Statement, CostingError> {
+    let assets = assets(ledger, fleet).await?;
+    let usage = usage::read(ledger, fleet, &assets, range(period)).await?;
+    let inputs = Inputs {
+        title: "Total cost of ownership".to_owned(),
+        period,
+        as_of_ms: now.map(Timestamp::as_millisecond),
+        calendar: Calendar::new(fleet.time_zone.clone()),
+        by,
+        currency: fleet.currency,
+        sites: fleet.sites.clone(),
+        assets,
+        overheads: fleet.overheads.clone(),
+        capital_rate: fleet.capital_rate.clone(),
+        prices: fleet.prices.clone(),
+        usage,
+        notes: notes(fleet),
+    };
+    Ok(evaluate(&inputs)?)
+}
+
+fn notes(fleet: &Fleet) -> Vec<String> {
+    let zone = fleet.time_zone.iana_name().unwrap_or("UTC");
+    let mut notes = vec![format!("Months and days are those of {zone}.")];
+    if fleet.prices.is_empty() {
+        notes.push("The register has no rent prices: owning is not compared with renting.".to_owned());
+    }
+    notes
+}
+
+fn range(period: Period) -> HourRange {
+    let hour = |hour: UtcHour| Hour(hour.0);
+    HourRange { from: hour(period.from()), to: hour(period.to()) }
+}
+
+/// Assets of the register and those imported into the ledger.
+async fn assets(ledger: &dyn Ledger, fleet: &Fleet) -> Result<Vec<Asset>, CostingError> {
+    let mut assets = fleet.assets.clone();
+    for stored in ledger.assets().await? {
+        let asset = assets_csv::from_stored(&stored)?;
+        if let Some(known) = fleet.assets.iter().find(|known| known.serial == asset.serial) {
+            let (register, ledger) = (known.source.clone(), asset.source);
+            return Err(CostingError::AssetTwice { serial: asset.serial, register, ledger });
+        }
+        assets.push(asset);
+    }
+    Ok(assets)
+}
+
+/// Names of nodes that only assets know.
+fn nodes_of(assets: &[Asset]) -> impl Iterator<Item = &str> {
+    assets.iter().filter_map(|asset| match &asset.place {
+        Place::Node(node) => Some(node.as_str()),
+        Place::Site(_) => None,
+    })
+}

@@ -1,0 +1,102 @@
+//! The register file (`--fleet fleet.toml`): what was bought, where it stands and what that costs.
+//!
+//! `collector/packaging/fleet.toml` shows every key with its meaning. Rules of the file:
+//! - money is a text in quotes, so that no cent passes through a binary fraction;
+//! - unknown keys are refused; every mistake is told with file, line and how to mend it;
+//! - files that it names (hourly prices, rent prices) are found relative to its own folder.
+//!
+//! [`Fleet::load`] reads it all; nothing is opened later.
+
+pub mod assets_csv;
+mod cells;
+mod error;
+mod hourly_csv;
+mod pattern;
+mod prices_csv;
+mod read;
+mod section;
+mod site;
+#[cfg(test)]
+mod tests;
+
+pub use assets_csv::{ImportAssetsError, import_assets};
+pub use error::FleetError;
+
+use gpuledger_tco::asset::Asset;
+use gpuledger_tco::facility::{CapitalRate, Overhead, Site};
+use gpuledger_tco::money::Currency;
+use gpuledger_tco::rent::RentPrice;
+use gpuledger_tco::usage::Declared;
+use jiff::tz::TimeZone;
+use pattern::Pattern;
+use std::path::Path;
+
+/// Largest file that is read: a year of hourly prices is below one MiB.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// The register as it was checked.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    pub currency: Currency,
+    /// Zone of the months and days of statements.
+    pub time_zone: TimeZone,
+    pub capital_rate: Option<CapitalRate>,
+    /// At least one.
+    pub sites: Vec<Site>,
+    pub nodes: Vec<NodeRule>,
+    pub assets: Vec<Asset>,
+    pub overheads: Vec<Overhead>,
+    pub prices: Vec<RentPrice>,
+}
+
+/// What the register says of the nodes whose name fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRule {
+    pub(crate) name: Pattern,
+    /// Position in the list of sites.
+    pub site: usize,
+    pub declared: Option<Declared>,
+}
+
+impl Fleet {
+    /// Reads and checks a register and every file that it names.
+    pub fn load(path: &Path) -> Result<Self, FleetError> {
+        read::fleet(path, &read_file(path)?)
+    }
+
+    /// A register with nothing in it: time is counted, nothing has a cost.
+    pub fn empty() -> Self {
+        Self {
+            currency: Currency::EUR,
+            time_zone: TimeZone::UTC,
+            capital_rate: None,
+            sites: vec![site::unnamed()],
+            nodes: Vec::new(),
+            assets: Vec::new(),
+            overheads: Vec::new(),
+            prices: Vec::new(),
+        }
+    }
+
+    /// The first rule that a node's name fits.
+    pub fn rule(&self, node: &str) -> Option<&NodeRule> {
+        self.nodes.iter().find(|rule| rule.name.fits(node))
+    }
+
+    /// Site of a node: that of its rule, or the only one; `None` where several sites leave it open.
+    pub fn site_of(&self, node: &str) -> Option<usize> {
+        self.rule(node).map(|rule| rule.site).or((self.sites.len() == 1).then_some(0))
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, FleetError> {
+    let place = path.display().to_string();
+    let fail = |message: String| FleetError::new(place.clone(), message);
+    let size = std::fs::metadata(path).map_err(|error| fail(format!("cannot be read: {error}")))?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(fail(format!("has {size} bytes; expected at most {FILE_BYTES_MAX}")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
+    // Spreadsheets begin their files with a byte order mark.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
