@@ -26,6 +26,8 @@ struct State {
     space: Option<usize>,
     read_only: bool,
     failing_syncs: u32,
+    dying: bool,
+    dead: bool,
 }
 
 #[derive(Default, Clone)]
@@ -56,14 +58,21 @@ impl SimDisk {
 
     /// The process is gone: what it wrote stays, its lock does not.
     pub fn kill_process(&self) {
-        self.state().locked = false;
+        let mut state = self.state();
+        (state.locked, state.dying, state.dead) = (false, false, false);
+    }
+
+    /// The process is going to be killed when it syncs a file next: it changes nothing from there
+    /// on, until [`SimDisk::kill_process`] or [`SimDisk::fail_power`] makes way for another one.
+    pub fn kill_at_next_sync(&self) {
+        self.state().dying = true;
     }
 
     /// The power is gone. What was not synced is kept, lost or torn as the seed decides.
     pub fn fail_power(&self, seed: u64) {
         let mut dice = Dice(seed | 1);
+        self.kill_process();
         let mut state = self.state();
-        state.locked = false;
         for inode in &mut state.files {
             inode.seen = inode.after_power_failure(&mut dice);
             inode.durable.clone_from(&inode.seen);
@@ -133,6 +142,9 @@ impl Dice {
 
 impl State {
     fn check_writable(&self) -> io::Result<()> {
+        if self.dead {
+            return Err(io::Error::other("the process was killed"));
+        }
         if self.read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
     }
 }
@@ -245,6 +257,10 @@ impl File for SimFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.disk.state();
+        state.dead |= std::mem::take(&mut state.dying);
+        if state.dead {
+            return Err(io::Error::other("the process was killed"));
+        }
         if state.failing_syncs > 0 {
             state.failing_syncs -= 1;
             return Err(io::Error::other("the medium failed"));

@@ -27,6 +27,10 @@ enum Op {
     Rewind,
     Restart,
     Kill,
+    /// Kills the process when it syncs next, while it appends.
+    KillInAppend {
+        size: usize,
+    },
     FailPower {
         seed: u64,
     },
@@ -50,6 +54,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Rewind),
         1 => Just(Op::Restart),
         1 => Just(Op::Kill),
+        1 => (0usize..3_000).prop_map(|size| Op::KillInAppend { size }),
         2 => any::<u64>().prop_map(|seed| Op::FailPower { seed }),
         1 => prop::option::weighted(0.6, 0usize..4_000).prop_map(|bytes| Op::Space { bytes }),
         1 => (0u32..4).prop_map(|count| Op::FailSyncs { count }),
@@ -111,6 +116,12 @@ impl World {
             Op::Acknowledge { less } => self.acknowledge(*less),
             Op::Rewind => self.rewind(),
             Op::Restart | Op::Kill => {
+                self.disk.kill_process();
+                self.reopen();
+            }
+            Op::KillInAppend { size } => {
+                self.disk.kill_at_next_sync();
+                self.append(&[*size, 100]);
                 self.disk.kill_process();
                 self.reopen();
             }
