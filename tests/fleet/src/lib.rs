@@ -11,9 +11,11 @@
 
 pub mod agents;
 pub mod clock;
+pub mod collector;
 pub mod frames;
 pub mod model;
 pub mod progress;
+pub mod register;
 pub mod replay;
 pub mod truth;
 

@@ -11,7 +11,7 @@ pub mod hardware;
 pub mod load;
 pub mod track;
 
-pub use draw::draw;
+pub use draw::{between, draw};
 pub use faults::{Faults, Run};
 pub use hardware::Product;
 pub use load::{Tenancy, Work};
