@@ -1,5 +1,6 @@
 //! Arguments as typed. [`super::resolve`] turns them into what a command works with.
 
+use super::period::Moment;
 use crate::import::mapping::{EnergyUnit, Mapping, PowerUnit, TimeUnit};
 use crate::report::StatementFormat;
 use crate::report::energy::{Dimension, EnergyFormat};
@@ -122,8 +123,13 @@ pub struct Telemetry {
 #[derive(Debug, Subcommand)]
 pub enum Report {
     /// Total cost of ownership of a period, beside what renting would have cost
+    ///
+    /// Days and months begin at midnight in the fleet's time zone.
     Tco(Tco),
     /// Energy and observed time of a period, from the ledger's hour rows
+    ///
+    /// Days and months begin at midnight UTC. The ledger holds whole hours: a period that begins or
+    /// ends within one has that hour whole.
     Energy(Energy),
 }
 
@@ -150,12 +156,12 @@ impl From<By> for GroupBy {
 
 #[derive(Debug, clap::Args)]
 pub struct Period {
-    /// First instant: 2026-10, 2026-10-01 (midnight UTC) or 2026-10-01T00:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = super::period::instant)]
-    pub from: jiff::Timestamp,
+    /// First instant: 2026-10, 2026-10-01 (midnight) or 2026-10-01T00:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = super::period::moment)]
+    pub from: Moment,
     /// First instant after the period, in the same forms: the period ends before it
-    #[arg(long, value_name = "TIME", value_parser = super::period::instant)]
-    pub to: jiff::Timestamp,
+    #[arg(long, value_name = "TIME", value_parser = super::period::moment)]
+    pub to: Moment,
 }
 
 #[derive(Debug, clap::Args)]
@@ -177,6 +183,9 @@ pub struct Tco {
     pub by: By,
     #[arg(long, default_value = "table")]
     pub format: StatementFormat,
+    /// Instead of the statement, show how the lines whose id begins so came about
+    #[arg(long, value_name = "ID", conflicts_with = "format")]
+    pub explain: Option<String>,
     #[command(flatten)]
     pub out: Out,
 }

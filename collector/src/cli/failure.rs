@@ -1,5 +1,6 @@
 //! How a command ends, and the exit code that says so.
 
+use crate::costing::CostingError;
 use gpuledger_ledger::LedgerError;
 use std::io;
 use std::process::ExitCode;
@@ -58,6 +59,17 @@ impl From<LedgerError> for Failure {
                 Self::Usage(error.to_string())
             }
             _ => Self::Runtime(error.to_string()),
+        }
+    }
+}
+
+impl From<CostingError> for Failure {
+    fn from(error: CostingError) -> Self {
+        match error {
+            CostingError::Ledger(error) => error.into(),
+            // What the register says and what was measured do not go together: the message says how
+            // to mend it.
+            other => Self::Usage(other.to_string()),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::Failure;
 use super::progress::Progress;
-use super::resolve::ImportTelemetry;
+use super::resolve::{ImportAssets, ImportTelemetry};
+use crate::fleet::{self, ImportAssetsError};
 use crate::import::{self, ImportError, Mapping, Summary, table};
 use crate::report::number::{count, grouped, hours, kwh};
 use gpuledger_ledger::sqlite::SqliteLedger;
@@ -33,6 +34,29 @@ pub async fn telemetry(task: ImportTelemetry) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
+/// `import assets`: all of a file's assets into the register, or none.
+pub async fn assets(task: ImportAssets) -> Result<(), Failure> {
+    // A file that is wrong must not leave a new, empty ledger behind.
+    let text = std::fs::read_to_string(&task.file)
+        .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", task.file.display())))?;
+    fleet::assets_csv::read_assets(&task.file, text.trim_start_matches('\u{feff}'))
+        .map_err(|error| Failure::Usage(format!("{error}\nNothing was imported.")))?;
+    let ledger = SqliteLedger::open(&task.ledger)?;
+    let count = fleet::import_assets(&ledger, &task.file).await.map_err(|error| match error {
+        ImportAssetsError::File(error) => Failure::Usage(format!("{error}\nNothing was imported.")),
+        ImportAssetsError::Ledger(error) => error.into(),
+    })?;
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{}: {} assets are in the register of {}.",
+        task.file.display(),
+        grouped(count.into(), 0),
+        task.ledger.display()
+    )?;
+    Ok(out.flush()?)
+}
+
 /// The summary for people.
 fn tell(
     out: &mut dyn Write,
@@ -58,6 +82,10 @@ fn tell(
         count(duplicates)
     )?;
     writeln!(out, " has one already; {} left out by --where", count(summary.filtered))?;
+    let below_zero = summary.series.iter().map(|s| s.below_zero).sum();
+    if below_zero > 0 {
+        writeln!(out, "  below zero    {} readings: a meter's drift, counted as it is", count(below_zero))?;
+    }
     writeln!(out, "  span          {} to {}", instant(first), instant(last))?;
     gaps(out, mapping, summary)?;
     added(out, ledger, summary)

@@ -12,6 +12,8 @@ pub mod period;
 mod progress;
 mod report;
 mod resolve;
+mod serve;
+mod verify;
 
 pub use failure::Failure;
 
@@ -43,8 +45,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn carry_out(task: Task) -> Result<(), Failure> {
     match task {
+        Task::Serve(config) => serve::serve(*config),
+        Task::CheckConfig(config) => serve::check(&config),
         Task::ImportTelemetry(task) => block_on(import::telemetry(task)),
+        Task::ImportAssets(task) => block_on(import::assets(task)),
         Task::ReportEnergy(task) => block_on(report::energy(task)),
+        Task::ReportTco(task) => block_on(report::tco(*task)),
+        Task::Verify(ledger) => block_on(verify::verify(ledger)),
     }
 }
 

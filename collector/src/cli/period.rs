@@ -6,16 +6,33 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-/// Parses `2026-10`, `2026-10-01` (both midnight UTC) or RFC 3339.
-pub fn instant(text: &str) -> Result<Timestamp, String> {
+/// A moment as typed: a day still needs a time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Midnight(Date),
+    Instant(Timestamp),
+}
+
+impl Moment {
+    pub fn at(self, zone: &TimeZone) -> Result<Timestamp, Failure> {
+        match self {
+            Self::Instant(time) => Ok(time),
+            Self::Midnight(date) => date
+                .to_zoned(zone.clone())
+                .map(|midnight| midnight.timestamp())
+                .map_err(|error| Failure::Usage(format!("{date} is out of range: {error}"))),
+        }
+    }
+}
+
+/// Parses `2026-10`, `2026-10-01` or RFC 3339.
+pub fn moment(text: &str) -> Result<Moment, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
+        return Ok(Moment::Instant(time));
     }
     let date = if text.len() == 7 { format!("{text}-01") } else { text.to_owned() };
-    let midnight = date.parse::<Date>().ok().filter(|_| date.len() == 10);
-    let midnight = midnight.and_then(|date| date.to_zoned(TimeZone::UTC).ok());
-    midnight
-        .map(|zoned| zoned.timestamp())
+    let date = date.parse::<Date>().ok().filter(|_| date.len() == 10);
+    date.map(Moment::Midnight)
         .ok_or_else(|| "expected a date such as 2026-10-01 or a time such as 2026-10-01T00:00:00Z".to_owned())
 }
 
@@ -77,12 +94,15 @@ mod tests {
 
     #[test]
     fn a_month_a_date_and_an_instant_mean_the_same_moment() {
-        let expected = "2026-10-01T00:00:00Z".parse().unwrap();
+        let at = |text: &str, zone: &TimeZone| moment(text).unwrap().at(zone).unwrap().to_string();
         for text in ["2026-10", "2026-10-01", "2026-10-01T00:00:00Z", "2026-10-01T02:00:00+02:00"] {
-            assert_eq!(instant(text), Ok(expected), "{text}");
+            assert_eq!(at(text, &TimeZone::UTC), "2026-10-01T00:00:00Z", "{text}");
         }
+        let east = TimeZone::fixed(jiff::tz::offset(2));
+        assert_eq!(at("2026-10-01", &east), "2026-09-30T22:00:00Z", "a day begins where the site is");
+        assert_eq!(at("2026-10-01T00:00:00Z", &east), "2026-10-01T00:00:00Z");
         for bad in ["2026", "2026-13-01", "2026-10-1", "october", "2026-10-01T00:00:00", ""] {
-            assert!(instant(bad).is_err(), "{bad}");
+            assert!(moment(bad).is_err(), "{bad}");
         }
     }
 

@@ -3,10 +3,13 @@
 use super::Failure;
 use super::energy;
 use super::period::start_of;
-use super::resolve::ReportEnergy;
+use super::resolve::{Content, ReportEnergy, ReportTco};
+use crate::costing;
 use crate::report::energy::EnergyReport;
+use crate::report::explain;
 use gpuledger_ledger::Ledger as _;
 use gpuledger_ledger::sqlite::SqliteLedger;
+use jiff::Timestamp;
 
 pub async fn energy(task: ReportEnergy) -> Result<(), Failure> {
     let ledger = SqliteLedger::open_existing(&task.ledger)?;
@@ -26,4 +29,20 @@ pub async fn energy(task: ReportEnergy) -> Result<(), Failure> {
     }
     let report = EnergyReport::new(from, to, task.by, rows).map_err(overflow)?;
     task.output.write(|out| report.write(task.format, out))
+}
+
+pub async fn tco(task: ReportTco) -> Result<(), Failure> {
+    let ledger = SqliteLedger::open_existing(&task.ledger)?;
+    let statement =
+        costing::statement_as_of(&ledger, &task.fleet, task.period, task.by, Timestamp::now()).await?;
+    match task.content {
+        Content::Whole(format) => task.output.write(|out| format.format().write(&statement, out)),
+        Content::Lines(id) => {
+            let lines = explain::lines(&statement, &id);
+            if lines.is_empty() {
+                return Err(Failure::Usage(explain::none(&statement, &id)));
+            }
+            task.output.write(|out| explain::write(&lines, out))
+        }
+    }
 }

@@ -5,22 +5,54 @@ use super::Failure;
 use super::args::{self, Args, Command};
 use super::output::Output;
 use super::period::Period;
+use crate::config::{Config, Overrides};
+use crate::fleet::Fleet;
 use crate::import::Mapping;
 use crate::import::mapping::{NodeSource, Quantity};
+use crate::report::StatementFormat;
 use crate::report::energy::{Dimension, EnergyFormat};
 use gpuledger_proto::ids::NodeName;
+use gpuledger_tco::statement::GroupBy;
+use jiff::tz::TimeZone;
 use std::path::PathBuf;
 
 /// What there is to do.
 pub enum Task {
+    Serve(Box<Config>),
+    CheckConfig(Box<Config>),
     ImportTelemetry(ImportTelemetry),
+    ImportAssets(ImportAssets),
     ReportEnergy(ReportEnergy),
+    ReportTco(Box<ReportTco>),
+    /// The ledger to check.
+    Verify(PathBuf),
+}
+
+pub struct ImportAssets {
+    pub ledger: PathBuf,
+    pub file: PathBuf,
 }
 
 pub struct ImportTelemetry {
     pub ledger: PathBuf,
     pub file: PathBuf,
     pub mapping: Mapping,
+}
+
+pub struct ReportTco {
+    pub ledger: PathBuf,
+    pub fleet: Fleet,
+    pub period: gpuledger_tco::calendar::Period,
+    pub by: GroupBy,
+    pub content: Content,
+    pub output: Output,
+}
+
+/// What of a statement is shown.
+pub enum Content {
+    Whole(StatementFormat),
+    /// The lines whose id begins so, one by one.
+    Lines(String),
 }
 
 pub struct ReportEnergy {
@@ -31,29 +63,24 @@ pub struct ReportEnergy {
     pub output: Output,
 }
 
-/// The files that several commands need.
-struct Places {
-    ledger: Option<PathBuf>,
-}
-
-impl Places {
-    fn ledger(self) -> Result<PathBuf, Failure> {
-        self.ledger.ok_or_else(|| {
-            Failure::Usage("no ledger is named: give --ledger FILE, or a --config that names one".to_owned())
-        })
-    }
-}
-
 pub fn task(args: Args) -> Result<Task, Failure> {
-    let places = Places { ledger: args.ledger };
+    let overrides = Overrides { ledger: args.ledger, fleet: args.fleet };
+    let config = Config::load(args.config.as_deref(), &overrides);
+    let config = config.map_err(|error| Failure::Usage(error.to_string()))?;
     match args.command {
-        Command::Import(args::Import::Telemetry(telemetry)) => import_telemetry(places, *telemetry),
-        Command::Report(args::Report::Energy(energy)) => report_energy(places, energy),
-        _ => Err(Failure::Usage("not wired yet".to_owned())),
+        Command::Serve => Ok(Task::Serve(Box::new(config))),
+        Command::CheckConfig => Ok(Task::CheckConfig(Box::new(config))),
+        Command::Import(args::Import::Telemetry(telemetry)) => import_telemetry(config, *telemetry),
+        Command::Report(args::Report::Energy(energy)) => report_energy(config, energy),
+        Command::Report(args::Report::Tco(tco)) => report_tco(config, tco),
+        Command::Import(args::Import::Assets { file }) => {
+            Ok(Task::ImportAssets(ImportAssets { ledger: config.ledger, file }))
+        }
+        Command::Verify => Ok(Task::Verify(config.ledger)),
     }
 }
 
-fn import_telemetry(places: Places, args: args::Telemetry) -> Result<Task, Failure> {
+fn import_telemetry(config: Config, args: args::Telemetry) -> Result<Task, Failure> {
     let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
     let node = match (args.node_column, args.node) {
         (Some(column), _) => NodeSource::Column(column),
@@ -80,10 +107,10 @@ fn import_telemetry(places: Places, args: args::Telemetry) -> Result<Task, Failu
         longest_gap_ms: args.longest_gap,
     };
     let mapping = mapping.checked().map_err(|e| usage(&e))?;
-    Ok(Task::ImportTelemetry(ImportTelemetry { ledger: places.ledger()?, file: args.file, mapping }))
+    Ok(Task::ImportTelemetry(ImportTelemetry { ledger: config.ledger, file: args.file, mapping }))
 }
 
-fn report_energy(places: Places, args: args::Energy) -> Result<Task, Failure> {
+fn report_energy(config: Config, args: args::Energy) -> Result<Task, Failure> {
     let mut by = Vec::new();
     for dimension in args.by {
         if by.contains(&dimension) {
@@ -97,10 +124,29 @@ fn report_energy(places: Places, args: args::Energy) -> Result<Task, Failure> {
         return Err(Failure::Usage("--by takes one of hour, day and month".to_owned()));
     }
     Ok(Task::ReportEnergy(ReportEnergy {
-        ledger: places.ledger()?,
-        period: Period::new(args.period.from, args.period.to)?,
+        ledger: config.ledger,
+        period: Period::new(args.period.from.at(&TimeZone::UTC)?, args.period.to.at(&TimeZone::UTC)?)?,
         by,
         format: args.format,
         output: Output::checked(args.out.out, args.out.force)?,
     }))
+}
+
+fn report_tco(config: Config, args: args::Tco) -> Result<Task, Failure> {
+    let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
+    let fleet = config.fleet.ok_or_else(|| {
+        usage(&"no fleet is named, so nothing has a cost: give --fleet FILE, or fleet = \"FILE\" in the configuration")
+    })?;
+    let fleet = Fleet::load(&fleet).map_err(|error| usage(&error))?;
+    let zone = &fleet.time_zone;
+    let period = Period::new(args.period.from.at(zone)?, args.period.to.at(zone)?)?;
+    let period =
+        gpuledger_tco::calendar::Period::new(period.from, period.to).map_err(|error| usage(&error))?;
+    let content = match args.explain {
+        Some(id) => Content::Lines(id),
+        None => Content::Whole(args.format),
+    };
+    let output = Output::checked(args.out.out, args.out.force)?;
+    let by = args.by.into();
+    Ok(Task::ReportTco(Box::new(ReportTco { ledger: config.ledger, fleet, period, by, content, output })))
 }

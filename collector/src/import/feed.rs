@@ -165,9 +165,9 @@ fn batches(series: &Series<'_>, mapping: &Mapping) -> Vec<Batch> {
 }
 
 fn batch(sequence: Sequence, samples: &[Sample], gpu: bool, power: MetricId, energy: MetricId) -> Batch {
-    // Beyond i64 is refused where cells are read.
+    // Beyond i64 is refused where energy is told.
     let value = |amount: u64| Reading::Value(i64::try_from(amount).unwrap_or(i64::MAX));
-    let powers = samples.iter().map(|s| s.power_mw.map_or(Reading::Absent(Absence::Unsupported), value));
+    let powers = samples.iter().map(|s| s.power_mw.ok_or(Absence::Unsupported).into());
     let device = u16::from(gpu);
     let mut columns = vec![
         Column { device, metric: power, readings: powers.collect() },

@@ -5,6 +5,9 @@
 //! nearest millijoule. Where two readings lie on both sides of a full hour, a sample at the hour is
 //! put between them, with the power that lies on the straight line and the energy up to there: the
 //! two parts sum to the whole exactly.
+//!
+//! A meter near zero reads some watts below it. Such readings are integrated as they are, while the
+//! energy that is told never falls: it waits until what follows has made up for the dip.
 
 use gpuledger_ledger::HOUR_MS;
 use gpuledger_units::{Overflow, prorate};
@@ -13,7 +16,7 @@ use gpuledger_units::{Overflow, prorate};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     pub wall_ms: u64,
-    pub value: u64,
+    pub value: i64,
 }
 
 /// What the fold is fed with.
@@ -21,43 +24,43 @@ pub struct Row {
 pub struct Sample {
     pub wall_ms: u64,
     /// Absent where the file counts energy.
-    pub power_mw: Option<u64>,
+    pub power_mw: Option<i64>,
     /// Since the first row; where the file counts energy, the counter itself.
     pub energy_mj: u64,
 }
 
 /// Half nanojoules in a millijoule.
-const HALF_NJ_PER_MJ: u128 = 2_000_000;
+const HALF_NJ_PER_MJ: i128 = 2_000_000;
 
 /// Integrates power. `rows` are in the order of time; of several rows of one moment the first ends
 /// the interval before it and the last begins the one after it. An interval longer than
 /// `longest_gap_ms` adds nothing: nobody looked.
 pub fn power(rows: &[Row], longest_gap_ms: u64) -> Result<Vec<Sample>, Overflow> {
-    let mut samples: Vec<Sample> = Vec::with_capacity(rows.len());
-    let mut total: u128 = 0;
+    let mut told = Told { samples: Vec::with_capacity(rows.len()), highest: 0 };
+    let mut total: i128 = 0;
     let mut before: Option<Row> = None;
     for &row in rows {
         let power_mw = row.value / 1_000;
         match before {
             Some(start) if start.wall_ms == row.wall_ms => {
-                if let Some(sample) = samples.last_mut() {
+                if let Some(sample) = told.samples.last_mut() {
                     sample.power_mw = sample.power_mw.max(Some(power_mw));
                 }
             }
             Some(start) if row.wall_ms - start.wall_ms <= longest_gap_ms => {
                 for boundary in hours_between(start.wall_ms, row.wall_ms) {
                     let (part, at_uw) = until(start, row, boundary);
-                    samples.push(sample(boundary, at_uw / 1_000, total + part)?);
+                    told.push(boundary, at_uw / 1_000, total + part)?;
                 }
-                let span = u128::from(row.wall_ms - start.wall_ms);
-                total += (u128::from(start.value) + u128::from(row.value)) * span;
-                samples.push(sample(row.wall_ms, power_mw, total)?);
+                let span = i128::from(row.wall_ms - start.wall_ms);
+                total += (i128::from(start.value) + i128::from(row.value)) * span;
+                told.push(row.wall_ms, power_mw, total)?;
             }
-            _ => samples.push(sample(row.wall_ms, power_mw, total)?),
+            _ => told.push(row.wall_ms, power_mw, total)?,
         }
         before = Some(row);
     }
-    Ok(samples)
+    Ok(told.samples)
 }
 
 /// Carries a counter of energy over, with a value at each full hour between two readings. A counter
@@ -65,44 +68,52 @@ pub fn power(rows: &[Row], longest_gap_ms: u64) -> Result<Vec<Sample>, Overflow>
 /// means is the fold's decision.
 pub fn counter(rows: &[Row], longest_gap_ms: u64) -> Vec<Sample> {
     let mut samples: Vec<Sample> = Vec::with_capacity(rows.len());
-    let mut before: Option<Row> = None;
-    for &row in rows {
-        if let Some(start) = before {
-            let span = row.wall_ms - start.wall_ms;
+    let mut before: Option<(u64, u64)> = None;
+    for row in rows {
+        let (wall_ms, value) = (row.wall_ms, row.value.unsigned_abs());
+        if let Some((since, start)) = before {
+            let span = wall_ms - since;
             if span == 0 {
                 // The later row of one moment wins: a counter has one value.
                 samples.pop();
-            } else if span <= longest_gap_ms && row.value >= start.value {
-                for boundary in hours_between(start.wall_ms, row.wall_ms) {
-                    let part = prorate(row.value - start.value, boundary - start.wall_ms, span);
-                    let energy_mj = start.value + part;
+            } else if span <= longest_gap_ms && value >= start {
+                for boundary in hours_between(since, wall_ms) {
+                    let energy_mj = start + prorate(value - start, boundary - since, span);
                     samples.push(Sample { wall_ms: boundary, power_mw: None, energy_mj });
                 }
             }
         }
-        samples.push(Sample { wall_ms: row.wall_ms, power_mw: None, energy_mj: row.value });
-        before = Some(row);
+        samples.push(Sample { wall_ms, power_mw: None, energy_mj: value });
+        before = Some((wall_ms, value));
     }
     samples
 }
 
-fn sample(wall_ms: u64, power_mw: u64, half_nj: u128) -> Result<Sample, Overflow> {
-    let nearest = nearest_mj(half_nj);
-    let energy_mj = i64::try_from(nearest).ok().and_then(|e| u64::try_from(e).ok());
-    let energy_mj = energy_mj.ok_or(Overflow("Millijoules"))?;
-    Ok(Sample { wall_ms, power_mw: Some(power_mw), energy_mj })
+/// Samples so far, and the highest energy that they told.
+struct Told {
+    samples: Vec<Sample>,
+    highest: i128,
+}
+
+impl Told {
+    fn push(&mut self, wall_ms: u64, power_mw: i64, half_nj: i128) -> Result<(), Overflow> {
+        self.highest = self.highest.max(half_nj);
+        let energy_mj = i64::try_from(nearest_mj(self.highest)).map_err(|_| Overflow("Millijoules"))?;
+        self.samples.push(Sample { wall_ms, power_mw: Some(power_mw), energy_mj: energy_mj.unsigned_abs() });
+        Ok(())
+    }
 }
 
 /// Halves go to the even neighbour: whole watts over whole milliseconds often end on a half, and
 /// rounding all of them up would add energy to a fleet.
-fn nearest_mj(half_nj: u128) -> u128 {
+fn nearest_mj(half_nj: i128) -> i128 {
     let (whole, rest) = (half_nj / HALF_NJ_PER_MJ, half_nj % HALF_NJ_PER_MJ);
     let up = match rest.cmp(&(HALF_NJ_PER_MJ / 2)) {
         std::cmp::Ordering::Less => false,
         std::cmp::Ordering::Equal => whole % 2 == 1,
         std::cmp::Ordering::Greater => true,
     };
-    whole + u128::from(up)
+    whole + i128::from(up)
 }
 
 /// Full hours strictly between two moments.
@@ -114,14 +125,13 @@ fn hours_between(from_ms: u64, to_ms: u64) -> impl Iterator<Item = u64> {
 /// Half nanojoules from `start` until `boundary` and the power there, on the line to `end`.
 ///
 /// With `x` into a span `s`: 2·E(x) = (2·p₁ + (p₂ − p₁)·x/s)·x, brought over `s` before dividing.
-fn until(start: Row, end: Row, boundary: u64) -> (u128, u64) {
-    let span = u128::from(end.wall_ms - start.wall_ms);
-    let x = u128::from(boundary - start.wall_ms);
-    let (p1, p2) = (u128::from(start.value), u128::from(end.value));
-    // p1·s + p1·(s − x) + p2·x = 2·p1·s + (p2 − p1)·x without a negative step.
-    let twice = p1 * span + p1 * (span - x) + p2 * x;
-    let at = (p1 * (span - x) + p2 * x) / span;
-    (twice * x / span, u64::try_from(at).unwrap_or(u64::MAX))
+fn until(start: Row, end: Row, boundary: u64) -> (i128, i64) {
+    let span = i128::from(end.wall_ms - start.wall_ms);
+    let x = i128::from(boundary - start.wall_ms);
+    let (p1, p2) = (i128::from(start.value), i128::from(end.value));
+    let rise = (p2 - p1) * x;
+    let at = p1 + rise / span;
+    ((2 * p1 * span + rise) * x / span, i64::try_from(at).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -131,7 +141,7 @@ mod tests {
 
     const MINUTE: u64 = 60_000;
 
-    fn rows(pairs: &[(u64, u64)]) -> Vec<Row> {
+    fn rows(pairs: &[(u64, i64)]) -> Vec<Row> {
         pairs.iter().map(|&(wall_ms, watts)| Row { wall_ms, value: watts * 1_000_000 }).collect()
     }
 
@@ -188,6 +198,14 @@ mod tests {
     }
 
     #[test]
+    fn a_meter_below_zero_is_made_up_for_by_what_follows() {
+        // 2 s at 100 W, 2 s at −10 W, 2 s at 100 W: 200 − 20 + 200 J, without the ramps between.
+        let watts = [(0, 100), (2, 100), (2, -10), (4, -10), (4, 100), (6, 100)];
+        let samples = power(&rows(&watts.map(|(s, w)| (s * 1_000, w))), MINUTE).unwrap();
+        assert_eq!(energies(&samples), [(0, 0), (2_000, 200_000), (4_000, 200_000), (6_000, 380_000)]);
+    }
+
+    #[test]
     fn halves_do_not_add_up_in_one_direction() {
         // 1 W for 1 ms is 1 mJ; half of it rounds to 0, one and a half to 2.
         let told = |ms: u64| power(&rows(&[(0, 0), (ms, 1)]), MINUTE).unwrap()[1].energy_mj;
@@ -197,17 +215,17 @@ mod tests {
     proptest! {
         #[test]
         fn cutting_at_hours_changes_no_total(
-            steps in prop::collection::vec((0u64..3 * HOUR_MS, 0u64..20_000_000_000), 1..40),
+            steps in prop::collection::vec((0u64..3 * HOUR_MS, 0i64..20_000_000_000), 1..40),
             start in 0u64..HOUR_MS,
         ) {
             let mut at = start;
             let rows: Vec<Row> = steps.iter().map(|&(step, value)| { at += step; Row { wall_ms: at, value } }).collect();
-            let exact: u128 = rows.windows(2)
-                .map(|w| (u128::from(w[0].value) + u128::from(w[1].value)) * u128::from(w[1].wall_ms - w[0].wall_ms))
+            let exact: i128 = rows.windows(2)
+                .map(|w| (i128::from(w[0].value) + i128::from(w[1].value)) * i128::from(w[1].wall_ms - w[0].wall_ms))
                 .sum();
             let samples = power(&rows, 3 * HOUR_MS).unwrap();
-            let told = u128::from(samples.last().unwrap().energy_mj);
-            prop_assert!((told * HALF_NJ_PER_MJ).abs_diff(exact) <= HALF_NJ_PER_MJ / 2);
+            let told = i128::from(samples.last().unwrap().energy_mj);
+            prop_assert!((told * HALF_NJ_PER_MJ - exact).abs() <= HALF_NJ_PER_MJ / 2);
             prop_assert!(samples.windows(2).all(|w| w[0].energy_mj <= w[1].energy_mj && w[0].wall_ms < w[1].wall_ms));
             prop_assert!(samples.windows(2).all(|w| (w[1].wall_ms - 1) / HOUR_MS == w[0].wall_ms / HOUR_MS));
         }

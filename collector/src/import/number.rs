@@ -1,42 +1,48 @@
 //! Cells as exact integers: no float ever holds a reading.
 
 use super::mapping::{EnergyUnit, PowerUnit, TimeUnit};
+use crate::fold::{WALL_MS_MAX, WALL_MS_MIN};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
 /// A server draws kilowatts: whatever claims more than a megawatt was read in the wrong unit.
-const POWER_UW_MAX: u64 = 1_000_000_000_000;
-/// 2000-01-01 and 2200-01-01 UTC: outside, the time unit is wrong.
-const TIME_MS: std::ops::Range<u64> = 946_684_800_000..7_258_118_400_000;
+const POWER_UW_MAX: i64 = 1_000_000_000_000;
+/// The zero of a meter drifts by some watts, so that a server that is off reads a little below it. A
+/// kilowatt below is no drift.
+const POWER_UW_MIN: i64 = -1_000_000_000;
 /// Longest part of a cell that a message repeats.
 const SHOWN_CHARS_MAX: usize = 40;
 
 /// A cell of a power column in microwatts.
-pub fn power_uw(cell: &str, unit: PowerUnit) -> Result<u64, String> {
-    let factor = match unit {
-        PowerUnit::Mw => 1_000,
-        PowerUnit::W => 1_000_000,
-        PowerUnit::Kw => 1_000_000_000,
+pub fn power_uw(cell: &str, unit: PowerUnit) -> Result<i64, String> {
+    let (name, factor) = match unit {
+        PowerUnit::Mw => ("mW", 1_000),
+        PowerUnit::W => ("W", 1_000_000),
+        PowerUnit::Kw => ("kW", 1_000_000_000),
     };
-    let value = scaled(cell, factor, 1).map_err(|why| format!("expected a power in {unit:?}{why}"))?;
+    let value =
+        scaled(cell, factor, 1).map_err(|found| format!("expected a power in {name}, found {found}"))?;
     if value > POWER_UW_MAX {
-        return Err(format!("{} {unit:?} is more than a megawatt: is --power-unit right?", shown(cell)));
+        return Err(format!("{} {name} is more than a megawatt: is --power-unit right?", shown(cell)));
+    }
+    if value < POWER_UW_MIN {
+        return Err(format!("{} {name} is further below zero than a meter drifts", shown(cell)));
     }
     Ok(value)
 }
 
-/// A cell of a counter of energy in millijoules.
-pub fn energy_mj(cell: &str, unit: EnergyUnit) -> Result<u64, String> {
-    let factor = match unit {
-        EnergyUnit::Mj => 1,
-        EnergyUnit::J => 1_000,
-        EnergyUnit::Wh => 3_600_000,
-        EnergyUnit::Kwh => 3_600_000_000,
+/// A cell of a counter of energy in millijoules; never negative.
+pub fn energy_mj(cell: &str, unit: EnergyUnit) -> Result<i64, String> {
+    let (name, factor) = match unit {
+        EnergyUnit::Mj => ("mJ", 1),
+        EnergyUnit::J => ("J", 1_000),
+        EnergyUnit::Wh => ("Wh", 3_600_000),
+        EnergyUnit::Kwh => ("kWh", 3_600_000_000),
     };
-    let value = scaled(cell, factor, 1).map_err(|why| format!("expected an energy in {unit:?}{why}"))?;
-    // Readings travel as signed 64-bit integers.
-    if i64::try_from(value).is_err() {
-        return Err(format!("{} {unit:?} is beyond any counter: is --energy-unit right?", shown(cell)));
+    let value =
+        scaled(cell, factor, 1).map_err(|found| format!("expected an energy in {name}, found {found}"))?;
+    if value < 0 {
+        return Err(format!("expected a counter of energy, found {}, which is below zero", shown(cell)));
     }
     Ok(value)
 }
@@ -45,50 +51,50 @@ pub fn energy_mj(cell: &str, unit: EnergyUnit) -> Result<u64, String> {
 pub fn time_ms(cell: &str, unit: TimeUnit) -> Result<u64, String> {
     let value = match unit {
         TimeUnit::Rfc3339 => rfc3339(cell)?,
-        TimeUnit::Ms => counted(cell, 1, 1, "milliseconds")?,
-        TimeUnit::S => counted(cell, 1_000, 1, "seconds")?,
-        TimeUnit::Us => counted(cell, 1, 1_000, "microseconds")?,
-        TimeUnit::Ns => counted(cell, 1, 1_000_000, "nanoseconds")?,
+        TimeUnit::Ms => since_1970(cell, 1, 1, "milliseconds")?,
+        TimeUnit::S => since_1970(cell, 1_000, 1, "seconds")?,
+        TimeUnit::Us => since_1970(cell, 1, 1_000, "microseconds")?,
+        TimeUnit::Ns => since_1970(cell, 1, 1_000_000, "nanoseconds")?,
     };
-    if TIME_MS.contains(&value) {
-        return Ok(value);
+    if let Ok(ms) = u64::try_from(value)
+        && (WALL_MS_MIN..=WALL_MS_MAX).contains(&ms)
+    {
+        return Ok(ms);
     }
-    let year = i64::try_from(value).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    let year = year.map_or_else(|| "far in the future".to_owned(), |t| format!("in {}", t.strftime("%Y")));
-    Err(format!("{} would be {year}: is --time-unit right?", shown(cell)))
+    let year = Timestamp::from_millisecond(value).map(|time| time.strftime("in %Y").to_string());
+    let year = year.unwrap_or_else(|_| "far from today".to_owned());
+    Err(format!("{} is {year}; the ledger holds 2020 to 2078: is --time-unit right?", shown(cell)))
 }
 
-fn counted(cell: &str, factor: u64, divisor: u64, what: &str) -> Result<u64, String> {
-    scaled(cell, factor, divisor).map_err(|why| format!("expected {what} since 1970-01-01 UTC{why}"))
+fn since_1970(cell: &str, factor: i64, divisor: i64, unit: &str) -> Result<i64, String> {
+    scaled(cell, factor, divisor)
+        .map_err(|found| format!("expected {unit} since 1970-01-01 UTC, found {found}"))
 }
 
-fn rfc3339(cell: &str) -> Result<u64, String> {
-    let wrong =
-        || format!("expected a time with its offset such as 2024-05-17T15:00:00Z, found {}", shown(cell));
-    let time: Timestamp = cell.trim().parse().map_err(|_| wrong())?;
-    u64::try_from(time.as_millisecond()).map_err(|_| wrong())
+fn rfc3339(cell: &str) -> Result<i64, String> {
+    let time = cell.trim().parse::<Timestamp>().map(Timestamp::as_millisecond);
+    time.map_err(|_| {
+        format!("expected a time with its offset such as 2024-05-17T15:00:00Z, found {}", shown(cell))
+    })
 }
 
-/// `cell × factor ÷ divisor`, rounded down, without passing through a float. The error continues a
-/// sentence that says what was expected.
-fn scaled(cell: &str, factor: u64, divisor: u64) -> Result<u64, String> {
+/// `cell × factor ÷ divisor`, cut off, without passing through a float. The error says what the cell
+/// holds instead.
+fn scaled(cell: &str, factor: i64, divisor: i64) -> Result<i64, String> {
     let cell = cell.trim();
     if cell.is_empty() {
-        return Err(", found nothing".to_owned());
+        return Err("nothing".to_owned());
     }
-    let too_large = || format!(", found {}, which is too large", shown(cell));
+    let too_large = || format!("{}, which is too large", shown(cell));
     if cell.len() <= 18 && cell.bytes().all(|b| b.is_ascii_digit()) {
-        let whole: u64 = cell.parse().map_err(|_| too_large())?;
-        return u64::try_from(u128::from(whole) * u128::from(factor) / u128::from(divisor))
-            .map_err(|_| too_large());
+        let whole: i64 = cell.parse().map_err(|_| too_large())?;
+        let scaled = i128::from(whole) * i128::from(factor) / i128::from(divisor);
+        return i64::try_from(scaled).map_err(|_| too_large());
     }
     let parsed = Decimal::from_str_exact(cell).or_else(|_| Decimal::from_scientific(cell));
-    let value = parsed.map_err(|_| format!(", found {}, which is not a number", shown(cell)))?;
-    if value.is_sign_negative() && !value.is_zero() {
-        return Err(format!(" that is not negative, found {}", shown(cell)));
-    }
-    let scaled = value.checked_mul(Decimal::from(factor)).and_then(|v| v.checked_div(Decimal::from(divisor)));
-    scaled.and_then(|v| u64::try_from(v.trunc()).ok()).ok_or_else(too_large)
+    let value = parsed.map_err(|_| format!("{}, which is not a number", shown(cell)))?;
+    let scaled = value.checked_mul(factor.into()).and_then(|v| v.checked_div(divisor.into()));
+    scaled.and_then(|v| i64::try_from(v.trunc()).ok()).ok_or_else(too_large)
 }
 
 fn shown(cell: &str) -> String {
@@ -136,7 +142,15 @@ mod tests {
         let seconds = time_ms("1715960308", TimeUnit::Ms).unwrap_err();
         assert!(seconds.contains("1970") && seconds.contains("--time-unit"), "{seconds}");
         assert!(time_ms("1715960308411", TimeUnit::S).unwrap_err().contains("--time-unit"));
+        assert!(time_ms("-5", TimeUnit::S).unwrap_err().contains("1969"));
         assert!(power_uw("6900000", PowerUnit::W).unwrap_err().contains("--power-unit"));
+    }
+
+    #[test]
+    fn a_meter_may_drift_below_zero_and_a_counter_may_not() {
+        assert_eq!(power_uw("-43", PowerUnit::W), Ok(-43_000_000));
+        assert!(power_uw("-5000", PowerUnit::W).unwrap_err().contains("further below zero"));
+        assert!(energy_mj("-1", EnergyUnit::J).unwrap_err().contains("below zero"));
     }
 
     #[test]
@@ -146,8 +160,8 @@ mod tests {
             ("n/a", "\"n/a\", which is not a number"),
             ("NaN", "not a number"),
             ("1,5", "not a number"),
-            ("-3", "not negative"),
-            ("99999999999999999999999", "too large"),
+            ("99999999999999999999999999999999", "not a number"),
+            ("9999999999999999999", "too large"),
         ] {
             let refused = power_uw(cell, PowerUnit::W).unwrap_err();
             assert!(

@@ -14,6 +14,8 @@ pub struct SeriesSummary {
     pub readings: u64,
     /// Readings of a moment that has one already.
     pub duplicates: u64,
+    /// Readings of power below zero: a meter's drift, integrated as it is.
+    pub below_zero: u64,
     pub first_ms: u64,
     pub last_ms: u64,
     /// Energy between its readings, gaps left out; for a counter, its whole increase.
@@ -45,6 +47,7 @@ impl SeriesSummary {
             key: key.clone(),
             readings: count(rows.len()),
             duplicates: 0,
+            below_zero: count(rows.iter().filter(|row| row.value < 0).count()),
             first_ms: rows.first().map_or(0, |row| row.wall_ms),
             last_ms: rows.last().map_or(0, |row| row.wall_ms),
             energy: Millijoules(increase(samples)),

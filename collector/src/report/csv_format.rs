@@ -43,3 +43,35 @@ fn input(input: &Input) -> String {
 fn harmless(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+    use rust_decimal::Decimal;
+
+    #[test]
+    fn the_amounts_of_the_rows_sum_to_the_total() {
+        let statement = sample::statement();
+        let mut out = Vec::new();
+        Csv.write(&statement, &mut out).unwrap();
+        let mut reader = csv::Reader::from_reader(out.as_slice());
+        let amounts = reader.records().map(|row| row.unwrap()[4].parse::<Decimal>().unwrap());
+        assert_eq!(amounts.sum::<Decimal>(), statement.total.amount);
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_formula_is_made_harmless() {
+        assert_eq!(harmless("=HYPERLINK(1)"), "'=HYPERLINK(1)");
+        assert_eq!(harmless("gpu-01"), "gpu-01");
+    }
+
+    #[test]
+    fn an_input_tells_its_unit_and_source_where_it_has_one() {
+        let statement = sample::statement();
+        assert_eq!(input(&statement.lines[0].inputs[0]), "quantity = 18234.5612 kWh [ledger]");
+        let bare =
+            Input { unit: String::new(), source: String::new(), ..statement.lines[0].inputs[0].clone() };
+        assert_eq!(input(&bare), "quantity = 18234.5612");
+    }
+}

@@ -335,3 +335,49 @@ fn explained(line: &gpuledger_tco::statement::Line) -> Explained<'_> {
         inputs: line.inputs.iter().map(input).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    fn page(statement: &Statement) -> String {
+        let mut out = Vec::new();
+        Html.write(statement, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_page_needs_nothing_from_anywhere_and_runs_nothing() {
+        let page = page(&sample::statement());
+        for part in ["<script", "http://", "https://", "<link", "<img", "@import", "url("] {
+            assert!(!page.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn a_name_from_outside_is_text_and_never_markup() {
+        let mut statement = sample::statement();
+        statement.groups[0].name = "<script>alert(1)</script>".into();
+        statement.notes.push("<b>bold</b>".into());
+        let page = page(&statement);
+        assert!(!page.contains("<script") && !page.contains("<b>"));
+        assert!(page.contains("Electricity of &#60;gpu-01&#62;"), "labels are escaped");
+    }
+
+    #[test]
+    fn a_chart_of_many_groups_keeps_the_largest_and_says_so() {
+        let mut statement = sample::statement();
+        let group = statement.groups[0].clone();
+        let with = |n: i64| Group {
+            name: format!("node-{n:03}"),
+            total: gpuledger_tco::money::Money { amount: n.into(), ..group.total },
+            ..group.clone()
+        };
+        statement.groups = (0..60).map(with).collect();
+        let (shown, cut) = charted(&statement.groups);
+        assert_eq!(shown.len(), BARS_MAX);
+        assert_eq!((shown[0].name.as_str(), shown[23].name.as_str()), ("node-036", "node-059"));
+        assert!(page(&statement).contains(&cut) && cut.contains("24 largest of 60"));
+    }
+}

@@ -7,10 +7,13 @@ pub mod chart;
 pub mod columns;
 mod csv_format;
 pub mod energy;
+pub mod explain;
 mod figures;
 mod html;
 pub mod json;
 pub mod number;
+#[cfg(test)]
+mod sample;
 mod table;
 
 use gpuledger_tco::statement::{Family, GroupBy, Statement};
@@ -68,5 +71,55 @@ pub const fn group_name(by: GroupBy) -> &'static str {
         GroupBy::Node => "Node",
         GroupBy::Owner => "Owner",
         GroupBy::Site => "Site",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::ValueEnum as _;
+
+    fn text(format: StatementFormat, statement: &Statement) -> String {
+        let mut out = Vec::new();
+        format.format().write(statement, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_format_gives_the_same_bytes_for_the_same_statement() {
+        for &format in StatementFormat::value_variants() {
+            assert_eq!(text(format, &sample::statement()), text(format, &sample::statement()), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn every_format_says_that_data_are_simulated_and_only_then() {
+        let real = Statement { simulated: false, ..sample::statement() };
+        for format in [StatementFormat::Table, StatementFormat::Html] {
+            assert!(
+                text(format, &sample::statement()).to_lowercase().contains("simulated data"),
+                "{format:?}"
+            );
+            assert!(!text(format, &real).to_lowercase().contains("simulated data"), "{format:?}");
+        }
+        assert!(text(StatementFormat::Json, &real).contains("\"simulated\": false"));
+    }
+
+    #[test]
+    fn a_statement_of_nothing_is_still_a_document() {
+        let empty = Statement {
+            lines: Vec::new(),
+            groups: Vec::new(),
+            comparisons: Vec::new(),
+            notes: Vec::new(),
+            hours: gpuledger_tco::statement::StateHours::default(),
+            rates: gpuledger_tco::statement::Rates::default(),
+            coverage: gpuledger_tco::statement::Coverage::default(),
+            carbon_kg: None,
+            ..sample::statement()
+        };
+        for &format in StatementFormat::value_variants() {
+            assert!(!text(format, &empty).is_empty(), "{format:?}");
+        }
     }
 }

@@ -185,7 +185,7 @@ fn compare(statement: &Statement, comparison: &Comparison, out: &mut dyn Write) 
 fn coverage(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
     let coverage = statement.coverage;
     writeln!(out, "HOW MUCH WAS MEASURED")?;
-    let line = |what: &str, ratio: Option<Decimal>| format!("  {what:<58}{:>8}", or_absent(ratio, percent));
+    let line = |what: &str, ratio: Option<Decimal>| format!("  {what:<62}{:>8}", or_absent(ratio, percent));
     writeln!(out, "{}", line("GPU-hours observed, of those in service", coverage.observed_ratio))?;
     writeln!(
         out,
@@ -213,4 +213,58 @@ fn notes(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     writeln!(out, "Each amount with its formula and inputs: --explain ID, or --format json, csv or html.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    fn text(statement: &Statement) -> String {
+        let mut out = Vec::new();
+        Table.write(statement, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_page_even_with_large_amounts_and_long_names() {
+        let mut statement = sample::statement();
+        let name = "NVIDIA GB300 NVL72 Grace Blackwell Ultra Superchip, liquid cooled";
+        for line in &mut statement.lines {
+            line.amount *= Decimal::from(10_000);
+            line.group = name.into();
+        }
+        for group in &mut statement.groups {
+            group.name = name.into();
+            group.total.amount *= Decimal::from(10_000);
+        }
+        statement.total.amount *= Decimal::from(10_000);
+        for statement in [sample::statement(), statement] {
+            let text = text(&statement);
+            let widest = text.lines().max_by_key(|line| line.chars().count()).unwrap();
+            assert!(widest.chars().count() <= WIDTH, "{widest}");
+        }
+    }
+
+    #[test]
+    fn the_table_has_totals_shares_and_the_comparison() {
+        let text = text(&sample::statement());
+        for part in [
+            "Total cost   EUR 52,273.94",
+            "Total       34,408.25",
+            "61.5 %",
+            "188.8 % dearer than owning",
+            "34.6 %   measured: 76.9 %",
+            "−250.00",
+            "- The price of aws p5.48xlarge is 143 days old",
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_keeps_its_beginning_and_its_end() {
+        assert_eq!(shortened("rack-01-gpu-server-17", 14), "rack-01-g…r-17");
+        assert_eq!(shortened("gpu-01", 14), "gpu-01");
+    }
 }
