@@ -13,7 +13,8 @@ use crate::model::{Fleet, Run};
 use gpuledger_agent::record::{RecordError, Recorder, RecorderOptions, SpoolHandle};
 use gpuledger_agent::upload::{self, UplinkConfig, UplinkEvents, UploadError};
 use gpuledger_proto::ids::{Epoch, InvalidId, NodeName};
-use std::path::PathBuf;
+use gpuledger_spool::SpoolError;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -24,6 +25,10 @@ use uuid::Uuid;
 /// Samples in one batch of the history: four hours of minutes. Short of every limit of the wire, and
 /// seldom enough to be fsynced.
 const SAMPLES_PER_BATCH: u64 = 240;
+
+/// How often and how long apart a spool that is still locked is tried: ten seconds in all.
+const LOCK_TRIES: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is replayed, how finely and where to.
 #[derive(Debug, Clone)]
@@ -101,11 +106,13 @@ impl Plan {
         progress.uplinks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(Arc::clone(&events));
         let (last, earlier) = (runs[runs.len() - 1], &runs[..runs.len() - 1]);
         for run in earlier {
-            let agent =
-                Agent::start(self, *run, frames, &events)?.record_history(self.step_ms, &progress).await?;
+            let agent = Agent::start(self, *run, frames, &events)
+                .await?
+                .record_history(self.step_ms, &progress)
+                .await?;
             frames = agent.stop().await?;
         }
-        Agent::start(self, last, frames, &events)?.record_history(self.step_ms, &progress).await
+        Agent::start(self, last, frames, &events).await?.record_history(self.step_ms, &progress).await
     }
 }
 
@@ -121,7 +128,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    fn start(
+    async fn start(
         plan: &Plan,
         run: Run,
         mut frames: NodeFrames,
@@ -135,7 +142,8 @@ impl Agent {
         };
         // The same boot has the same identity in every run of the replay.
         let boot = Uuid::from_u64_pair(plan.fleet.seed, u64::from(run.node) << 32 | u64::from(run.boot));
-        let opened = Recorder::open(&plan.folder.join(&node), options, Epoch::begin(), Some(boot));
+        let folder = plan.folder.join(&node);
+        let opened = open_when_free(&folder, options, boot).await;
         let (mut recorder, spool) =
             opened.map_err(|source| ReplayError::Record { node: node.clone(), source })?;
         frames.begin(run);
@@ -226,5 +234,24 @@ impl Agent {
             .await??;
         }
         self.stop().await.map(drop)
+    }
+}
+
+/// Opens the spool. The agent before may have been stopped in the middle of reading it, off the async
+/// threads; its lock is gone when that is done.
+async fn open_when_free(
+    folder: &Path,
+    options: RecorderOptions,
+    boot: Uuid,
+) -> Result<(Recorder, SpoolHandle), RecordError> {
+    let mut tries = 0;
+    loop {
+        match Recorder::open(folder, options, Epoch::begin(), Some(boot)) {
+            Err(RecordError::Spool(SpoolError::Locked { .. })) if tries < LOCK_TRIES => {
+                tries += 1;
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            opened => return opened,
+        }
     }
 }

@@ -41,6 +41,14 @@ pub async fn all(plan: &Plan, progress: &Arc<Progress>) -> Result<Vec<Agent>, Re
     Ok(agents)
 }
 
+/// Ends every agent in order.
+pub async fn stop(agents: Vec<Agent>) -> Result<(), ReplayError> {
+    for agent in agents {
+        agent.stop().await?;
+    }
+    Ok(())
+}
+
 /// The fleet going on.
 pub struct Live {
     agents: JoinSet<Result<(), ReplayError>>,
