@@ -4,14 +4,18 @@
 //! - [`process`]: a child process with its output in a file, ended when dropped;
 //! - [`tool`]: programs of others, and the one rule for what is missing;
 //! - [`net`]: free ports, waiting with a limit, plain HTTP;
+//! - [`monitored`]: a small fleet under a real Prometheus;
 //! - [`fake`]: a node's simulated GPUs and the truth about what they told;
-//! - [`parts`]: NVIDIA's own client and library, from Debian.
+//! - [`world`]: a collector and nodes as real processes, and what their ledger has counted;
+//! - [`parts`]: what `tests/parts` has put in place.
 //!
 //! Tests return `anyhow::Result<()>`; nothing here panics.
 
 pub mod built;
 pub mod fake;
+pub mod monitored;
 pub mod net;
 pub mod parts;
 pub mod process;
 pub mod tool;
+pub mod world;

@@ -16,12 +16,14 @@ pub fn skip(why: &str) -> Result<()> {
     Ok(())
 }
 
-/// A program on the path, or `None` after saying which package has it.
+/// A program from `target/parts/bin` or the path, or `None` after one line that says so.
 pub fn find(program: &str, package: &str) -> Result<Option<PathBuf>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file());
+    let own = crate::built::root()?.join("target/parts/bin");
+    let folders = std::iter::once(own).chain(std::env::split_paths(&path));
+    let found = folders.map(|folder| folder.join(program)).find(|path| path.is_file());
     if found.is_none() {
-        skip(&format!("{program} is not installed (./tests/run installs {package})"))?;
+        skip(&format!("{program} is missing (./tests/parts puts {package} in place)"))?;
     }
     Ok(found)
 }

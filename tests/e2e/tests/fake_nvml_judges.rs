@@ -2,15 +2,14 @@
 //! what the scenario says.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use gpuledger_e2e::built;
 use gpuledger_e2e::fake::{FakeNvml, boot_ms};
-use gpuledger_e2e::parts::{Parts, R535, R550, Release};
+use gpuledger_e2e::parts::{self, Release};
 use gpuledger_e2e::process::{finish, run};
-use gpuledger_e2e::tool::{find, skip};
+use gpuledger_e2e::tool::skip;
 use tempfile::TempDir;
 
 /// Steady values, each different from all others, so that a mix-up shows.
@@ -79,62 +78,66 @@ fn fake(scenario: &str) -> Result<(TempDir, FakeNvml)> {
     Ok((folder, fake))
 }
 
-fn smi(parts: &Parts, fake: &FakeNvml) -> Command {
-    let mut command = Command::new(parts.nvidia_smi());
+fn smi(program: &Path, fake: &FakeNvml) -> Command {
+    let mut command = Command::new(program);
     fake.attach(&mut command);
     command
 }
 
 fn nvidia_smi_prints_the_scenario(release: Release) -> Result<()> {
-    let Some(parts) = Parts::get(release)? else { return Ok(()) };
+    let Some(program) = parts::nvidia_smi(release)? else { return Ok(()) };
     let (_folder, fake) = fake(STEADY)?;
 
     let fields: Vec<&str> = EXPECTED.iter().map(|pair| pair.0).collect();
     let query = format!("--query-gpu={}", fields.join(","));
-    let csv = run(smi(&parts, &fake).args([&query, "--format=csv,noheader,nounits"]))?;
+    let csv = run(smi(&program, &fake).args([&query, "--format=csv,noheader,nounits"]))?;
     let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(", ").collect()).collect();
     ensure!(rows.len() == 2, "two GPUs, not:\n{csv}");
     for ((field, expected), got) in EXPECTED.iter().zip(&rows[0]) {
-        ensure!(got == expected, "{field}: expected {expected}, nvidia-smi {} prints {got}", release.series);
+        ensure!(
+            got == expected,
+            "{field}: expected {expected}, nvidia-smi {} prints {got}",
+            release.series()
+        );
     }
     ensure!(rows[1][2] == "00000000:11:00.0", "the second GPU has a bus of its own: {csv}");
 
-    let table = run(&mut smi(&parts, &fake))?;
+    let table = run(&mut smi(&program, &fake))?;
     for part in ["Simulated H100 80GB HBM3", "345W", "650W", "4321MiB", "80000MiB", "87%", "4001MiB"] {
-        ensure!(table.contains(part), "the table of {} has no {part}:\n{table}", release.series);
+        ensure!(table.contains(part), "the table of {} has no {part}:\n{table}", release.series());
     }
     let processes =
-        run(smi(&parts, &fake).args(["--query-compute-apps=pid,used_memory", "--format=csv,noheader"]))?;
+        run(smi(&program, &fake).args(["--query-compute-apps=pid,used_memory", "--format=csv,noheader"]))?;
     ensure!(processes == "1, 4001 MiB\n1, 4001 MiB\n", "processes: {processes}");
 
-    let all = run(smi(&parts, &fake).arg("-q"))?;
+    let all = run(smi(&program, &fake).arg("-q"))?;
     for complaint in ["Function Not Found", "Unknown Error", "Mismatch", "mismatch"] {
-        ensure!(!all.contains(complaint), "nvidia-smi {} -q says {complaint:?}:\n{all}", release.series);
+        ensure!(!all.contains(complaint), "nvidia-smi {} -q says {complaint:?}:\n{all}", release.series());
     }
-    let xml = run(smi(&parts, &fake).args(["-q", "-x"]))?;
+    let xml = run(smi(&program, &fake).args(["-q", "-x"]))?;
     ensure!(xml.trim_end().ends_with("</nvidia_smi_log>"), "an XML report that ends early");
     Ok(())
 }
 
 #[test]
 fn nvidia_smi_535_prints_the_scenario() -> Result<()> {
-    nvidia_smi_prints_the_scenario(R535)
+    nvidia_smi_prints_the_scenario(Release::R535)
 }
 
 #[test]
 fn nvidia_smi_550_prints_the_scenario() -> Result<()> {
-    nvidia_smi_prints_the_scenario(R550)
+    nvidia_smi_prints_the_scenario(Release::R550)
 }
 
 #[test]
 fn nvidia_smi_tells_what_a_scenario_breaks() -> Result<()> {
-    let Some(parts) = Parts::get(R550)? else { return Ok(()) };
+    let Some(program) = parts::nvidia_smi(Release::R550)? else { return Ok(()) };
     let query = ["--query-gpu=index,utilization.gpu,power.draw.instant", "--format=csv,noheader"];
 
     let unsupported = "[[gpu]]\ncount = 3\n[[fault]]\nkind = \"answer\"\ncode = \"NOT_SUPPORTED\"\ngpu = 1\n\
                 calls = [\"nvmlDeviceGetUtilizationRates\", \"field:186\"]";
     let (_folder, partly) = fake(unsupported)?;
-    let csv = run(smi(&parts, &partly).args(query))?;
+    let csv = run(smi(&program, &partly).args(query))?;
     ensure!(csv == "0, 0 %, 70.00 W\n1, [N/A], [N/A]\n2, 0 %, 70.00 W\n", "{csv}");
 
     for (code, part) in [
@@ -142,48 +145,27 @@ fn nvidia_smi_tells_what_a_scenario_breaks() -> Result<()> {
         ("LIB_RM_VERSION_MISMATCH", "Driver/library version mismatch"),
     ] {
         let (_folder, fake) = fake(&format!("[[fault]]\nkind = \"answer\"\ncode = \"{code}\""))?;
-        let output = finish(&mut smi(&parts, &fake))?;
+        let output = finish(&mut smi(&program, &fake))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(!output.status.success() && text.contains(part), "{code}: {text}");
     }
     let (_folder, none) = fake("[[gpu]]\ncount = 2\n[[fault]]\nkind = \"hidden\"")?;
-    let output = finish(smi(&parts, &none).arg("-L"))?;
+    let output = finish(smi(&program, &none).arg("-L"))?;
     ensure!(String::from_utf8_lossy(&output.stdout).contains("No devices found"), "{output:?}");
     Ok(())
 }
 
 #[test]
 fn the_real_library_finds_no_driver() -> Result<()> {
-    let Some(parts) = Parts::get(R535)? else { return Ok(()) };
-    if std::path::Path::new("/dev/nvidiactl").exists() {
+    let Some(library) = parts::real_nvml(Release::R535)? else { return Ok(()) };
+    let Some(program) = parts::nvidia_smi(Release::R535)? else { return Ok(()) };
+    if parts::driver_is_loaded() {
         return skip("this machine has a driver, so the real library does not fail");
     }
-    let folder = parts.library().parent().context("a library without folder")?.to_owned();
-    let output = finish(Command::new(parts.nvidia_smi()).env("LD_LIBRARY_PATH", folder))?;
+    let folder = library.parent().context("a library without folder")?;
+    let output = finish(Command::new(program).env("LD_LIBRARY_PATH", folder))?;
     ensure!(output.status.code() == Some(9), "NVML's code for a driver that is not loaded: {output:?}");
     Ok(())
-}
-
-/// A Python with `nvidia-ml-py`, made once under `target`.
-fn python() -> Result<Option<PathBuf>> {
-    let folder = built::root()?.join("target/real-parts/python");
-    let python = folder.join("bin/python");
-    let works = |python: &PathBuf| {
-        finish(Command::new(python).args(["-c", "import pynvml"])).is_ok_and(|output| output.status.success())
-    };
-    if works(&python) {
-        return Ok(Some(python));
-    }
-    let Some(system) = find("python3", "python3-venv")? else { return Ok(None) };
-    std::fs::create_dir_all(&folder)?;
-    let made = run(Command::new(system).args(["-m", "venv"]).arg(&folder)).and_then(|_| {
-        run(Command::new(&python).args(["-m", "pip", "install", "-q", "nvidia-ml-py==12.575.51"]))
-    });
-    if let Err(why) = made {
-        skip(&format!("nvidia-ml-py can't be installed: {why:#}"))?;
-        return Ok(None);
-    }
-    Ok(Some(python))
 }
 
 /// Prints one `key value` line for each reading of GPU 0.
@@ -217,7 +199,7 @@ n.nvmlShutdown()
 
 #[test]
 fn nvidia_ml_py_reads_the_scenario() -> Result<()> {
-    let Some(python) = python()? else { return Ok(()) };
+    let Some(python) = parts::python()? else { return Ok(()) };
     let start = boot_ms() - 10_000;
     let (_folder, fake) = fake(&format!("{STEADY}\n[clock]\nstart_boot_ms = {start}\n"))?;
     let text = run(fake.attach(Command::new(python).args(["-c", READ])))?;
