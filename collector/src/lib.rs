@@ -1,5 +1,16 @@
 //! The collector: takes readings from agents into a ledger, computes what GPUs cost, reports.
 #![forbid(unsafe_code)]
 
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod costing;
+pub mod export;
+pub mod fleet;
 pub mod fold;
+pub mod http;
 pub mod import;
+pub mod ingest;
+pub mod latest;
+pub mod report;
+pub mod verify;

@@ -44,7 +44,7 @@ pub const WALL_MS_MAX: u64 = 3_439_756_800_000;
 /// Ten samples at 1 Hz may be missed before a gap is a gap.
 pub const LONGEST_GAP_DEFAULT: Millis = Millis(10_000);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FoldOptions {
     /// A longer interval between two samples is unmonitored.
     pub longest_gap: Millis,

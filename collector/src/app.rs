@@ -1,0 +1,180 @@
+//! The daemon: build → run → drain.
+//!
+//! Everything that can be wrong (ledger, ports) is found before the first agent is served. On
+//! SIGTERM or SIGINT nothing more is read, what was folded is committed and acknowledged, and the
+//! ledger is closed; what could not be committed is still in the agents' spools.
+
+mod serve;
+
+use crate::config::Config;
+use crate::export::{Exporter, Health, watch_totals};
+use crate::http;
+use crate::ingest::{Ingest, TelemetryService};
+use crate::latest::Latest;
+use gpuledger_ledger::sqlite::SqliteLedger;
+use gpuledger_ledger::{Ledger, LedgerError};
+use serve::Servers;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+
+/// How often the size of the ledger's files is looked at.
+const SIZE_EVERY: Duration = Duration::from_secs(30);
+
+/// Why the collector did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("cannot listen on {address} for {what}: {reason}")]
+    Listen { what: &'static str, address: SocketAddr, reason: String },
+    #[error("cannot {operation}: {reason}")]
+    Runtime { operation: &'static str, reason: String },
+    #[error("the last commit failed, the agents keep their batches: {0}")]
+    LastCommit(#[source] LedgerError),
+}
+
+impl AppError {
+    /// True where the collector was pointed at the wrong thing, so that nothing was begun; false
+    /// where something failed at run time.
+    pub fn is_usage(&self) -> bool {
+        use LedgerError::{NotALedger, Open, TooNew};
+        matches!(self, Self::Ledger(Open { .. } | NotALedger { .. } | TooNew { .. }))
+    }
+}
+
+/// A collector that serves.
+pub struct Running {
+    /// Where agents connect.
+    pub grpc_addr: SocketAddr,
+    /// Where `/metrics` is.
+    pub http_addr: SocketAddr,
+    pub ledger: Arc<dyn Ledger>,
+    pub latest: Arc<Latest>,
+    ingest: Arc<Ingest>,
+    servers: Servers,
+    /// Work that keeps `/metrics` fresh; ended with the collector.
+    background: JoinSet<()>,
+}
+
+/// Runs until SIGTERM or SIGINT, then drains.
+pub async fn serve(config: Config) -> Result<(), AppError> {
+    let failed = |error: std::io::Error| AppError::Runtime {
+        operation: "wait for signals",
+        reason: error.to_string(),
+    };
+    // Before anything is opened: a signal during the start must not be lost.
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut running = start(config).await?;
+    tell_supervisor(sd_notify::NotifyState::Ready);
+    let ended = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        error = running.servers.failed() => Some(error),
+    };
+    tell_supervisor(sd_notify::NotifyState::Stopping);
+    tracing::info!("draining");
+    let drained = running.stop().await;
+    match ended {
+        Some(error) => Err(error),
+        None => drained,
+    }
+}
+
+/// Opens the ledger, binds both ports and begins to serve. Port 0 takes any free one.
+pub async fn start(config: Config) -> Result<Running, AppError> {
+    let path = config.ledger.clone();
+    let ledger = tokio::task::spawn_blocking(move || SqliteLedger::open(&path));
+    let ledger = ledger
+        .await
+        .map_err(|error| AppError::Runtime { operation: "open the ledger", reason: error.to_string() })??;
+    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+    let (grpc, grpc_addr) = listen("agents", config.grpc_listen).await?;
+    let (http_listener, http_addr) = listen("HTTP", config.http_listen).await?;
+
+    let health = Health::new()
+        .map_err(|error| AppError::Runtime { operation: "set up the counters", reason: error.to_string() })?;
+    let health = Arc::new(health);
+    let latest = Arc::new(Latest::default());
+    let ingest = Ingest::start(Arc::clone(&ledger), Arc::clone(&latest), Arc::clone(&health), config.ingest);
+    let mut background = JoinSet::new();
+    let exporter = exporter(&ledger, &latest, &health, &mut background);
+    background.spawn(watch_size(config.ledger.clone(), health));
+    let unready = Arc::clone(&ingest);
+    let router = http::router(exporter, Arc::new(move || unready.unready().map_or(Ok(()), Err)));
+    let servers = Servers::start(grpc, TelemetryService(Arc::clone(&ingest)), http_listener, router);
+    tracing::info!(grpc = %grpc_addr, http = %http_addr, ledger = %config.ledger.display(), "serving");
+    Ok(Running { grpc_addr, http_addr, ledger, latest, ingest, servers, background })
+}
+
+impl Running {
+    /// Drains: commits and acknowledges what was folded, ends the streams, closes the ledger.
+    pub async fn stop(mut self) -> Result<(), AppError> {
+        let drained = self.ingest.drain().await.map_err(AppError::LastCommit);
+        self.servers.stop().await;
+        self.background.shutdown().await;
+        drained
+    }
+
+    /// Why batches are not acknowledged at present; `None` while all is well.
+    pub fn unready(&self) -> Option<String> {
+        self.ingest.unready()
+    }
+}
+
+async fn listen(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
+    let failed = |error: std::io::Error| {
+        let reason = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "another program listens there already: stop it or choose another port".to_owned()
+            }
+            std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address".to_owned(),
+            _ => error.to_string(),
+        };
+        AppError::Listen { what, address, reason }
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// What a scrape is rendered from, and the work that keeps it fresh.
+fn exporter(
+    ledger: &Arc<dyn Ledger>,
+    latest: &Arc<Latest>,
+    health: &Arc<Health>,
+    background: &mut JoinSet<()>,
+) -> Arc<Exporter> {
+    let (totals, refresh) = watch_totals(Arc::clone(ledger), Arc::clone(health));
+    background.spawn(refresh);
+    // Without a fleet file nothing has a cost.
+    let (_, costs) = tokio::sync::watch::channel(None);
+    Arc::new(Exporter { latest: Arc::clone(latest), totals, costs, health: Arc::clone(health) })
+}
+
+/// Tells the size of the ledger and its log.
+async fn watch_size(ledger: PathBuf, health: Arc<Health>) {
+    let mut ticks = tokio::time::interval(SIZE_EVERY);
+    loop {
+        ticks.tick().await;
+        let size = |path: &Path| std::fs::metadata(path).map(|file| file.len());
+        let mut log = ledger.clone().into_os_string();
+        log.push("-wal");
+        if let Ok(bytes) = size(&ledger) {
+            // No log is an empty log.
+            health.ledger_bytes(bytes + size(Path::new(&log)).unwrap_or(0));
+        }
+    }
+}
+
+/// For systemd; without it there is nobody to tell.
+fn tell_supervisor(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::debug!(%error, "cannot tell the service manager");
+    }
+}

@@ -1,0 +1,80 @@
+//! The two servers: gRPC for agents, HTTP for Prometheus and people.
+
+use super::AppError;
+use crate::ingest::TelemetryService;
+use axum::Router;
+use gpuledger_proto::limits::MESSAGE_BYTES_MAX;
+use gpuledger_proto::v1::telemetry_server::TelemetryServer;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+/// A peer that is gone without a word is noticed after both together.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(10);
+/// An agent needs one stream a connection; the rest is room for a new one while an old one ends.
+const STREAMS_PER_CONNECTION_MAX: u32 = 4;
+/// How long connections may take to close when the collector ends.
+const CLOSE_WITHIN: Duration = Duration::from_secs(3);
+
+type Task = JoinHandle<Result<(), String>>;
+
+pub struct Servers {
+    stop: CancellationToken,
+    grpc: Task,
+    http: Task,
+}
+
+impl Servers {
+    pub fn start(grpc: TcpListener, telemetry: TelemetryService, http: TcpListener, router: Router) -> Self {
+        let stop = CancellationToken::new();
+        let service = TelemetryServer::new(telemetry).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let grpc_stop = stop.clone().cancelled_owned();
+        let grpc = tokio::spawn(async move {
+            let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
+            Server::builder()
+                .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
+                .http2_keepalive_timeout(Some(KEEP_ALIVE_WITHIN))
+                .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+                .serve_with_incoming_shutdown(service, incoming, grpc_stop)
+                .await
+                .map_err(|error| error.to_string())
+        });
+        let http_stop = stop.clone().cancelled_owned();
+        let http = tokio::spawn(async move {
+            let server = axum::serve(http, router).with_graceful_shutdown(http_stop);
+            server.await.map_err(|error| error.to_string())
+        });
+        Self { stop, grpc, http }
+    }
+
+    /// Waits until a server ends by itself, which it must not.
+    pub async fn failed(&mut self) -> AppError {
+        let (operation, ended) = tokio::select! {
+            ended = &mut self.grpc => ("serve agents", ended),
+            ended = &mut self.http => ("serve HTTP", ended),
+        };
+        AppError::Runtime { operation, reason: reason(ended) }
+    }
+
+    /// Closes both ports and their connections, gently at first.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        for mut task in [self.grpc, self.http] {
+            if !task.is_finished() && tokio::time::timeout(CLOSE_WITHIN, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+    }
+}
+
+fn reason(ended: Result<Result<(), String>, JoinError>) -> String {
+    match ended {
+        Ok(Ok(())) => "it ended by itself".to_owned(),
+        Ok(Err(reason)) => reason,
+        Err(error) => error.to_string(),
+    }
+}

@@ -1,0 +1,212 @@
+//! Configuration of the collector: file and flags as given → [`Config`], checked.
+//!
+//! Every setting is declared once, in [`keys`]. A wrong one ends the program before a port is bound
+//! or the ledger is opened, and says where it stands and how to mend it. Precedence: flag, file,
+//! default.
+
+pub mod keys;
+#[cfg(test)]
+mod tests;
+
+use crate::fold::FoldOptions;
+use crate::ingest::IngestOptions;
+use gpuledger_units::Millis;
+use keys::KEYS;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::de::{DeTable, DeValue};
+use tracing::Level;
+
+/// Where the file is unless a flag says otherwise. It may be missing there.
+pub const DEFAULT_FILE: &str = "/etc/gpuledger/collector.toml";
+
+/// Every commit waits for the disk; a minute is as long as a crash of an agent's disk should cost.
+const COMMIT_INTERVAL_MS: RangeInclusive<u64> = 20..=60_000;
+/// Below a second every sample at 1 Hz would be a gap.
+const LONGEST_GAP_MS: RangeInclusive<u64> = 1_000..=3_600_000;
+
+/// Everything that the collector is told, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub ledger: PathBuf,
+    pub fleet: Option<PathBuf>,
+    pub grpc_listen: SocketAddr,
+    pub http_listen: SocketAddr,
+    pub ingest: IngestOptions,
+    pub log_level: Level,
+}
+
+/// Flags that stand above the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub ledger: Option<PathBuf>,
+    pub fleet: Option<PathBuf>,
+}
+
+/// A configuration that cannot be used. Each names the place and what was expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read {path}: {message}")]
+    Read { path: PathBuf, message: String },
+    #[error("{path}:{line}: {message}")]
+    Syntax { path: PathBuf, line: usize, message: String },
+    #[error("{path}:{line}: unknown key {key:?}; {}", suggestion(*nearest))]
+    UnknownKey { path: PathBuf, line: usize, key: String, nearest: Option<&'static str> },
+    #[error("{place}: {key}: {message}")]
+    Value { place: String, key: &'static str, message: String },
+}
+
+fn suggestion(nearest: Option<&'static str>) -> String {
+    if let Some(name) = nearest {
+        return format!("did you mean {name:?}?");
+    }
+    let names: Vec<&str> = KEYS.iter().map(|spec| spec.name).collect();
+    format!("the keys are {}", names.join(", "))
+}
+
+impl Config {
+    /// Reads the file that is named, which must exist, or the default one, which need not.
+    pub fn load(named: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::from_text(path, &text, overrides),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => {
+                Self::from_text(path, "", overrides)
+            }
+            Err(error) => Err(ConfigError::Read { path: path.to_owned(), message: error.to_string() }),
+        }
+    }
+
+    /// Checks the text of a file, with what the flags say in its place.
+    pub fn from_text(path: &Path, text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let given = Given::read(path, text)?;
+        let insecure = given.parse("insecure", boolean)?;
+        let fleet = if given.has("fleet") { Some(given.parse("fleet", file_path)?) } else { None };
+        Ok(Self {
+            ledger: match &overrides.ledger {
+                Some(ledger) => ledger.clone(),
+                None => given.parse("ledger", file_path)?,
+            },
+            fleet: overrides.fleet.clone().or(fleet),
+            grpc_listen: given.parse("grpc_listen", |text| grpc_address(text, insecure))?,
+            http_listen: given.parse("http_listen", address)?,
+            ingest: IngestOptions {
+                commit_interval: Duration::from_millis(
+                    given.parse("commit_interval", |text| duration_ms(text, &COMMIT_INTERVAL_MS))?,
+                ),
+                fold: FoldOptions {
+                    longest_gap: Millis(given.parse("longest_gap", |t| duration_ms(t, &LONGEST_GAP_MS))?),
+                },
+            },
+            log_level: given.parse("log_level", level)?,
+        })
+    }
+}
+
+/// Settings as the file gives them, each with its line.
+struct Given<'a> {
+    path: &'a Path,
+    settings: BTreeMap<&'static str, (usize, String)>,
+}
+
+impl<'a> Given<'a> {
+    fn read(path: &'a Path, text: &str) -> Result<Self, ConfigError> {
+        let line_of = |at: usize| text.get(..at).map_or(1, |before| before.matches('\n').count() + 1);
+        let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+            path: path.to_owned(),
+            line: error.span().map_or(1, |span| line_of(span.start)),
+            message: error.message().to_owned(),
+        })?;
+        let mut entries: Vec<_> = table.get_ref().iter().collect();
+        // The first mistake in the file is told, not the first by name.
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let mut settings = BTreeMap::new();
+        for (key, value) in entries {
+            let line = line_of(key.span().start);
+            let key: &str = key.get_ref();
+            let spec = keys::find(key).ok_or_else(|| ConfigError::UnknownKey {
+                path: path.to_owned(),
+                line,
+                key: key.to_owned(),
+                nearest: keys::nearest(key),
+            })?;
+            let text = match value.get_ref() {
+                DeValue::String(text) => text.to_string(),
+                DeValue::Boolean(value) => value.to_string(),
+                other => {
+                    let message = format!("expected a text in quotes, not {}", other.type_str());
+                    let place = format!("{}:{line}", path.display());
+                    return Err(ConfigError::Value { place, key: spec.name, message });
+                }
+            };
+            settings.insert(spec.name, (line, text));
+        }
+        Ok(Self { path, settings })
+    }
+
+    fn has(&self, key: &'static str) -> bool {
+        self.settings.contains_key(key)
+    }
+
+    /// The checked value of a key, or of its default.
+    fn parse<T>(
+        &self,
+        key: &'static str,
+        check: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
+        let default = keys::find(key).and_then(|spec| spec.default);
+        let (place, text) = match self.settings.get(key) {
+            Some((line, text)) => (format!("{}:{line}", self.path.display()), text.as_str()),
+            None => ("default".to_owned(), default.unwrap_or_default()),
+        };
+        check(text).map_err(|message| ConfigError::Value { place, key, message })
+    }
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+}
+
+fn file_path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("is empty; expected a path".to_owned()) } else { Ok(text.into()) }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not an IP address and a port, such as 127.0.0.1:9840 or [::]:9840"))
+}
+
+fn grpc_address(text: &str, insecure: bool) -> Result<SocketAddr, String> {
+    let address = address(text)?;
+    if insecure || address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err(format!(
+        "{address} can be reached from other machines, and agents would send in plain text. Set insecure = true \
+         if you trust the network, or listen on 127.0.0.1 behind a tunnel; TLS comes in a later version"
+    ))
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    text.parse().map_err(|_| format!("{text:?} is not a level; expected error, warn, info, debug or trace"))
+}
+
+/// `500ms`, `5s`, `1min`, `1h` in milliseconds.
+fn duration_ms(text: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    const EXPECTED: &str = "a duration such as 500ms, 5s, 1min or 1h";
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| format!("{text:?} is not {EXPECTED}"))?;
+    let factor = match text[digits..].trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(format!("{text:?} is not {EXPECTED}")),
+    };
+    let value = number.checked_mul(factor).filter(|value| range.contains(value));
+    value
+        .ok_or_else(|| format!("{text:?} is out of range; expected {}ms to {}ms", range.start(), range.end()))
+}

@@ -1,0 +1,87 @@
+use super::*;
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    Config::from_text(Path::new("collector.toml"), text, &Overrides::default())
+}
+
+fn refused(text: &str) -> String {
+    read(text).unwrap_err().to_string()
+}
+
+#[test]
+fn an_empty_file_gives_the_defaults() {
+    let config = read("").unwrap();
+    assert_eq!(config.ledger, Path::new("/var/lib/gpuledger/ledger.db"));
+    assert_eq!(config.fleet, None);
+    assert_eq!(config.grpc_listen.to_string(), "127.0.0.1:9841");
+    assert_eq!(config.http_listen.to_string(), "127.0.0.1:9840");
+    assert_eq!(config.ingest.commit_interval, Duration::from_secs(5));
+    assert_eq!(config.ingest.fold.longest_gap, crate::fold::LONGEST_GAP_DEFAULT);
+    assert_eq!(config.log_level, Level::INFO);
+}
+
+#[test]
+fn the_packaged_example_is_the_table_and_means_the_defaults() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/collector.toml");
+    let packaged = std::fs::read_to_string(path).unwrap();
+    assert_eq!(packaged, keys::example_file(), "{path} differs from the table in keys.rs");
+    assert_eq!(read(&packaged).unwrap(), read("").unwrap());
+    // With every comment mark taken away all keys are valid, and all but `fleet` mean the default.
+    let bare: String =
+        packaged.lines().filter_map(|l| Some(l.strip_prefix('#')?.to_owned() + "\n")).collect();
+    let bare: String = bare.lines().filter(|l| !l.starts_with(' ')).map(|l| l.to_owned() + "\n").collect();
+    let fleet = Some(PathBuf::from("/etc/gpuledger/fleet.toml"));
+    assert_eq!(read(&bare).unwrap(), Config { fleet, ..read("").unwrap() });
+}
+
+#[test]
+fn each_mistake_is_told_with_its_line_and_how_to_mend_it() {
+    let table = [
+        ("\nledgr = \"x\"", "collector.toml:2: unknown key \"ledgr\"; did you mean \"ledger\"?"),
+        ("grpc_listen_address = \"x\"", "did you mean \"grpc_listen\"?"),
+        ("scrape = \"x\"", "the keys are ledger, fleet"),
+        ("ledger = ", "collector.toml:1: "),
+        ("ledger = 5", "collector.toml:1: ledger: expected a text in quotes, not integer"),
+        ("ledger = \"\"", "ledger: is empty"),
+        ("http_listen = \"localhost\"", "\"localhost\" is not an IP address and a port"),
+        (
+            "\n\ngrpc_listen = \"0.0.0.0:9841\"",
+            "collector.toml:3: grpc_listen: 0.0.0.0:9841 can be reached from",
+        ),
+        ("grpc_listen = \"0.0.0.0:9841\"", "Set insecure = true"),
+        ("insecure = \"yes\"", "\"yes\" is neither true nor false"),
+        ("commit_interval = \"5\"", "\"5\" is not a duration such as"),
+        ("commit_interval = \"2h\"", "out of range; expected 20ms to 60000ms"),
+        ("longest_gap = \"99999999999999999999s\"", "is not a duration"),
+        ("longest_gap = \"18446744073709551615h\"", "out of range"),
+        ("log_level = \"loud\"", "\"loud\" is not a level"),
+    ];
+    for (text, expected) in table {
+        let message = refused(text);
+        assert!(message.contains(expected), "{text:?} gives {message:?}, which does not say {expected:?}");
+    }
+}
+
+#[test]
+fn plain_text_from_other_machines_must_be_asked_for() {
+    let config = read("insecure = true\ngrpc_listen = \"[::]:1\"").unwrap();
+    assert_eq!(config.grpc_listen.port(), 1);
+    assert!(read("grpc_listen = \"[::1]:1\"").is_ok());
+    assert!(refused("grpc_listen = \"10.0.0.1:1\"").contains("insecure"));
+}
+
+#[test]
+fn flags_stand_above_the_file() {
+    let overrides = Overrides { ledger: Some("flag.db".into()), fleet: Some("flag.toml".into()) };
+    let text = "ledger = \"file.db\"\nfleet = \"file.toml\"";
+    let config = Config::from_text(Path::new("c"), text, &overrides).unwrap();
+    assert_eq!((config.ledger, config.fleet), ("flag.db".into(), Some("flag.toml".into())));
+    let config = read(text).unwrap();
+    assert_eq!((config.ledger, config.fleet), ("file.db".into(), Some("file.toml".into())));
+}
+
+#[test]
+fn a_file_that_was_named_must_exist() {
+    let error = Config::load(Some(Path::new("/nowhere/c.toml")), &Overrides::default()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read /nowhere/c.toml: "), "{error}");
+}

@@ -1,0 +1,213 @@
+//! Takes batches from agents, folds them, commits, acknowledges.
+//!
+//! ```text
+//! agent ─▶ stream task: check ─▶ owners ─▶ fold ──┐ (one node's lock)
+//!            ▲                                    ▼
+//!          mailbox ◀── ack ── commit task ◀── deltas of all nodes ─▶ Ledger::commit
+//! ```
+//!
+//! - [`stream`]: the protocol with one agent, one task a stream.
+//! - [`node`]: what a stream and the commit task share.
+//! - [`commit`]: one transaction an interval; only then acknowledgements.
+//! - [`owners`]: numbers of owners, remembered.
+//! - [`events`]: what happened, for operators.
+//!
+//! Invariants: an acknowledgement follows the commit that holds the batch; a node has at most one
+//! stream that folds, the newest; a batch that was folded before is skipped by its sequence; what
+//! waits is bounded for each node, and a full node is not read from.
+
+mod commit;
+pub mod events;
+mod node;
+mod owners;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use crate::export::Health;
+use crate::fold::FoldOptions;
+use crate::latest::Latest;
+use events::Events;
+use gpuledger_ledger::{Ledger, LedgerError, NodeKey};
+use gpuledger_proto::ids::NodeName;
+use gpuledger_proto::v1;
+use gpuledger_proto::v1::telemetry_server::Telemetry;
+use node::{Mailbox, Node};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+
+/// Streams that may be open at one time: twice the largest fleet that one collector is meant for.
+pub const STREAMS_MAX: usize = 20_000;
+/// Messages to one agent that wait for the network. Acknowledgements are cumulative, so more would
+/// not help it.
+const OUTBOX_MAX: usize = 16;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IngestOptions {
+    pub fold: FoldOptions,
+    /// Time between two commits. An agent that catches up is committed for earlier.
+    pub commit_interval: Duration,
+}
+
+/// Why a stream ends at the collector's wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: v1::RefusalReason,
+    pub message: String,
+}
+
+impl Refusal {
+    fn moved(message: &str) -> Self {
+        Self { reason: v1::RefusalReason::Moved, message: message.to_owned() }
+    }
+
+    fn invalid(message: impl Into<String>) -> Self {
+        Self { reason: v1::RefusalReason::Invalid, message: message.into() }
+    }
+
+    fn unavailable(message: impl Into<String>) -> Self {
+        Self { reason: v1::RefusalReason::Unavailable, message: message.into() }
+    }
+
+    /// A ledger's error, told to the agent: its own fault or the store's.
+    fn by_ledger(error: &LedgerError) -> Self {
+        if error.is_of_content() {
+            Self::invalid(error.to_string())
+        } else {
+            Self::unavailable(error.to_string())
+        }
+    }
+}
+
+/// The whole of ingest. Its tasks run until [`Ingest::drain`].
+pub struct Ingest {
+    shared: Arc<Shared>,
+    streams: TaskTracker,
+    committer: Mutex<Option<tokio::task::JoinHandle<Result<(), LedgerError>>>>,
+}
+
+/// What the tasks share.
+struct Shared {
+    ledger: Arc<dyn Ledger>,
+    latest: Arc<Latest>,
+    events: Events,
+    options: IngestOptions,
+    owners: owners::Owners,
+    nodes: Mutex<BTreeMap<NodeName, Arc<Node>>>,
+    /// Nodes that have something to commit.
+    changed: Mutex<Vec<Arc<Node>>>,
+    /// An agent catches up: commit before the interval is over.
+    hurry: Notify,
+    /// Nothing more is read from agents.
+    stop: CancellationToken,
+    /// The last commit is over: streams deliver what acknowledgements they have and end.
+    ended: CancellationToken,
+}
+
+impl Ingest {
+    /// Starts the commit task. Must be called within a runtime.
+    pub fn start(
+        ledger: Arc<dyn Ledger>,
+        latest: Arc<Latest>,
+        health: Arc<Health>,
+        options: IngestOptions,
+    ) -> Arc<Self> {
+        let shared = Arc::new(Shared {
+            ledger,
+            latest,
+            events: Events::new(health),
+            options,
+            owners: owners::Owners::default(),
+            nodes: Mutex::default(),
+            changed: Mutex::default(),
+            hurry: Notify::new(),
+            stop: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        });
+        let committer = tokio::spawn(commit::run(Arc::clone(&shared)));
+        Arc::new(Self { shared, streams: TaskTracker::new(), committer: Mutex::new(Some(committer)) })
+    }
+
+    /// Why batches are not acknowledged at present; `None` while all is well.
+    pub fn unready(&self) -> Option<String> {
+        self.shared.events.unready()
+    }
+
+    /// Stops reading, commits what was folded, acknowledges it and ends the streams.
+    pub async fn drain(&self) -> Result<(), LedgerError> {
+        self.shared.stop.cancel();
+        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let result = match committer {
+            Some(committer) => committer.await.unwrap_or_else(|error| {
+                Err(LedgerError::Failed { operation: "commit rows", reason: error.to_string() })
+            }),
+            None => Ok(()),
+        };
+        self.streams.close();
+        // Streams end by themselves once they have been told; one whose agent does not read is cut
+        // off with its connection.
+        if tokio::time::timeout(STREAMS_END_WITHIN, self.streams.wait()).await.is_err() {
+            tracing::warn!(streams = self.streams.len(), "streams did not take their last message");
+        }
+        result
+    }
+
+    /// Serves one stream: messages come in by `inbound`, answers go out by what is returned.
+    fn serve<S>(&self, inbound: S) -> ReceiverStream<Result<v1::CollectorMessage, Status>>
+    where
+        S: Stream<Item = Result<v1::AgentMessage, Status>> + Send + Unpin + 'static,
+    {
+        let (out, answers) = mpsc::channel(OUTBOX_MAX);
+        self.streams.spawn(stream::run(Arc::clone(&self.shared), inbound, out));
+        ReceiverStream::new(answers)
+    }
+}
+
+/// How long streams may take for their last acknowledgement when the collector ends.
+const STREAMS_END_WITHIN: Duration = Duration::from_secs(5);
+
+/// The gRPC service. A type of its own because it is cloned for every connection.
+#[derive(Clone)]
+pub struct TelemetryService(pub Arc<Ingest>);
+
+#[tonic::async_trait]
+impl Telemetry for TelemetryService {
+    type StreamStream = ReceiverStream<Result<v1::CollectorMessage, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::AgentMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        if self.0.streams.len() >= STREAMS_MAX {
+            return Err(Status::resource_exhausted(format!("{STREAMS_MAX} streams are open already")));
+        }
+        Ok(Response::new(self.0.serve(request.into_inner())))
+    }
+}
+
+impl Shared {
+    /// The node's entry, claimed for a stream.
+    fn claim(&self, name: &NodeName, key: NodeKey, mailbox: &Arc<Mailbox>) -> Arc<Node> {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let node = nodes.entry(name.clone()).or_insert_with(|| Arc::new(Node::new(name.clone(), key)));
+        node.claim(mailbox);
+        Arc::clone(node)
+    }
+
+    /// Forgets a node that has neither a stream nor anything uncommitted.
+    fn forget_idle(&self, node: &Node) {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = node.lock();
+        let known = nodes.get(&node.name).is_some_and(|known| std::ptr::eq(&raw const **known, node));
+        if known && inner.stream.is_none() && inner.uncommitted() == 0 {
+            nodes.remove(&node.name);
+        }
+    }
+}
