@@ -80,6 +80,7 @@ struct App {
     /// Resolves when the recorder has ended.
     flushed: oneshot::Receiver<Result<(), RecordError>>,
     spool: SpoolHandle,
+    link: Arc<UplinkEvents>,
     uplink: tokio::task::JoinHandle<Result<(), UploadError>>,
     uplink_stop: CancellationToken,
 }
@@ -116,12 +117,12 @@ impl App {
             .map_err(start("the sampler"))?;
 
         let uplink_stop = CancellationToken::new();
+        let link = Arc::<UplinkEvents>::default();
         let uplink_config = UplinkConfig::new(config.collector.uri(), config.node.clone());
-        let uplink =
-            upload::run(uplink_config, spool.clone(), Arc::<UplinkEvents>::default(), uplink_stop.clone());
+        let uplink = upload::run(uplink_config, spool.clone(), Arc::clone(&link), uplink_stop.clone());
         let uplink = tokio::spawn(uplink);
         tracing::info!(node = %config.node, collector = config.collector.uri(), version = env!("CARGO_PKG_VERSION"), "started");
-        Ok(Self { counters, stop, sampler, flushed, spool, uplink, uplink_stop })
+        Ok(Self { counters, stop, sampler, flushed, spool, link, uplink, uplink_stop })
     }
 
     async fn run(mut self) -> Result<(), RunError> {
@@ -159,7 +160,9 @@ impl App {
             Err(_) => Ok(()),
         };
         // Without a collector nothing is acknowledged; the spool keeps it.
-        let _ = tokio::time::timeout(UPLINK_PATIENCE, self.spool.drained()).await;
+        if self.link.read().connected {
+            let _ = tokio::time::timeout(UPLINK_PATIENCE, self.spool.drained()).await;
+        }
         self.uplink_stop.cancel();
         let _ = tokio::time::timeout(UPLINK_PATIENCE, self.uplink).await;
         Stopped { waiting_batches: self.spool.waiting_batches() }.emit(&self.counters);
