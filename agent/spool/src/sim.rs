@@ -26,8 +26,16 @@ struct State {
     space: Option<usize>,
     read_only: bool,
     failing_syncs: u32,
-    dying: bool,
-    dead: bool,
+    process: Process,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Process {
+    #[default]
+    Alive,
+    /// Killed at its next sync.
+    Dying,
+    Dead,
 }
 
 #[derive(Default, Clone)]
@@ -59,13 +67,14 @@ impl SimDisk {
     /// The process is gone: what it wrote stays, its lock does not.
     pub fn kill_process(&self) {
         let mut state = self.state();
-        (state.locked, state.dying, state.dead) = (false, false, false);
+        state.locked = false;
+        state.process = Process::Alive;
     }
 
     /// The process is going to be killed when it syncs a file next: it changes nothing from there
     /// on, until [`SimDisk::kill_process`] or [`SimDisk::fail_power`] makes way for another one.
     pub fn kill_at_next_sync(&self) {
-        self.state().dying = true;
+        self.state().process = Process::Dying;
     }
 
     /// The power is gone. What was not synced is kept, lost or torn as the seed decides.
@@ -142,7 +151,7 @@ impl Dice {
 
 impl State {
     fn check_writable(&self) -> io::Result<()> {
-        if self.dead {
+        if self.process == Process::Dead {
             return Err(io::Error::other("the process was killed"));
         }
         if self.read_only { Err(io::ErrorKind::ReadOnlyFilesystem.into()) } else { Ok(()) }
@@ -257,8 +266,8 @@ impl File for SimFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.dead |= std::mem::take(&mut state.dying);
-        if state.dead {
+        if state.process != Process::Alive {
+            state.process = Process::Dead;
             return Err(io::Error::other("the process was killed"));
         }
         if state.failing_syncs > 0 {

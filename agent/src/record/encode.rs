@@ -1,0 +1,55 @@
+//! Frames, batches and segment headers as bytes.
+
+use gpuledger_proto::catalogue::GPU_HOLDER;
+use gpuledger_proto::convert::{Malformed, batch_from_wire, batch_to_wire, inventory_to_wire};
+use gpuledger_proto::frame::{Batch, DeviceFrame, Frame, Inventory};
+use gpuledger_proto::ids::{Epoch, Sequence};
+use gpuledger_proto::v1;
+use prost::Message;
+use uuid::Uuid;
+
+/// The header of every segment of this epoch and inventory.
+pub(super) fn segment_header(epoch: Epoch, boot_id: Option<Uuid>, inventory: &Inventory) -> Vec<u8> {
+    let segment = v1::Segment {
+        epoch: epoch.0.as_bytes().to_vec(),
+        boot_id: boot_id.map_or_else(Vec::new, |id| id.as_bytes().to_vec()),
+        inventory: Some(inventory_to_wire(inventory)),
+        first_sequence: 0,
+    };
+    segment.encode_to_vec()
+}
+
+/// One frame, to be read back by [`frames`].
+pub(super) fn frame(sequence: Sequence, frame: &Frame) -> Vec<u8> {
+    batch_to_wire(&Batch::from_frames(sequence, std::slice::from_ref(frame))).encode_to_vec()
+}
+
+/// A batch as the collector will read it. What we could not read ourselves is an error here, where
+/// it costs one batch, and not at the collector, where it would hold up everything behind it.
+pub(super) fn batch(sequence: Sequence, frames: &[Frame], devices: usize) -> Result<Vec<u8>, Malformed> {
+    let wire = batch_to_wire(&Batch::from_frames(sequence, frames));
+    let bytes = wire.encode_to_vec();
+    batch_from_wire(wire, devices)?;
+    Ok(bytes)
+}
+
+/// The frames of a batch of a node with so many devices, the node included.
+pub(super) fn frames(batch: &Batch, devices: usize) -> Vec<Frame> {
+    let empty = |&stamp| Frame { stamp, devices: vec![DeviceFrame::default(); devices] };
+    let mut frames: Vec<Frame> = batch.stamps.iter().map(empty).collect();
+    for column in &batch.columns {
+        for (frame, &reading) in frames.iter_mut().zip(&column.readings) {
+            // Both are within the batch: it was checked when it was converted.
+            let Some(device) = frame.devices.get_mut(usize::from(column.device)) else { continue };
+            if column.metric != GPU_HOLDER {
+                device.readings.push((column.metric, reading));
+                continue;
+            }
+            device.holding = Some(reading.map(|code| {
+                let position = usize::try_from(code).ok().and_then(|code| code.checked_sub(1));
+                position.and_then(|at| batch.holdings.get(at)).cloned().unwrap_or_default()
+            }));
+        }
+    }
+    frames
+}

@@ -1,0 +1,80 @@
+//! Sends what the spool holds to the collector, and lets go of it once it is committed there.
+//!
+//! One stream at a time: Hello, Welcome; then for each spool segment, oldest first, a Segment that
+//! the collector answers with Opened, and the batches behind the committed sequence that Opened
+//! names. Batches are sent ahead of their acknowledgements up to a window. The link is asked to be
+//! lost at any moment: nothing is remembered from one stream to the next, the spool and the
+//! collector know everything.
+//!
+//! Invariants:
+//! - a batch leaves the spool only when the collector said that it is committed: by an Ack of a
+//!   batch that was sent on this stream, or by Opened;
+//! - a collector that is away, restarts, refuses or misbehaves ends the stream and nothing else: the
+//!   next one is tried after a pause that doubles, with jitter, from `backoff_first` to
+//!   `backoff_most`, for ever;
+//! - an operator reads of trouble when it begins, when it becomes another one, and when it ends.
+
+mod config;
+mod events;
+mod feed;
+mod flight;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use config::UplinkConfig;
+pub use events::{UplinkCounts, UplinkEvents};
+
+use crate::record::SpoolHandle;
+use config::Backoff;
+use session::Broken;
+use std::sync::Arc;
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+
+/// What ends the uplink for good.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    #[error("the collector's address {endpoint:?} is not valid: expected http://HOST:PORT")]
+    Endpoint { endpoint: String },
+    #[error("a task that reads the spool failed: {0}")]
+    Task(#[from] JoinError),
+}
+
+/// Streams the spool to the collector until it is cancelled. What is not acknowledged by then stays
+/// in the spool.
+pub async fn run(
+    config: UplinkConfig,
+    spool: SpoolHandle,
+    events: Arc<UplinkEvents>,
+    cancel: CancellationToken,
+) -> Result<(), UploadError> {
+    let endpoint = config.endpoint()?;
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Ok(()),
+        ended = stream_for_ever(&config, &endpoint, &spool, &events) => ended,
+    }
+}
+
+async fn stream_for_ever(
+    config: &UplinkConfig,
+    endpoint: &Endpoint,
+    spool: &SpoolHandle,
+    events: &UplinkEvents,
+) -> Result<(), UploadError> {
+    let mut backoff = Backoff::new(config);
+    loop {
+        let acknowledged = events.read().batches_acknowledged;
+        let broken = match session::run(config, endpoint, spool, events).await {
+            Broken::Task(error) => return Err(error.into()),
+            broken => broken,
+        };
+        events.link_lost(&config.endpoint, &broken);
+        if events.read().batches_acknowledged > acknowledged {
+            backoff = Backoff::new(config);
+        }
+        tokio::time::sleep(backoff.next_pause()).await;
+    }
+}

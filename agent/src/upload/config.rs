@@ -1,0 +1,116 @@
+//! What an uplink has to know, and how long it waits between tries.
+
+use super::UploadError;
+use gpuledger_proto::ids::NodeName;
+use std::time::Duration;
+use tonic::transport::Endpoint;
+use uuid::Uuid;
+
+/// Where to send, as whom, and how patiently.
+#[derive(Debug, Clone)]
+pub struct UplinkConfig {
+    /// `http://HOST:PORT` of the collector.
+    pub endpoint: String,
+    pub node: NodeName,
+    /// For people who look at the collector.
+    pub agent_version: String,
+    /// Pause after the first failure; it doubles with every further one, up to `backoff_most`. A
+    /// pause is drawn from its upper half, so that a fleet does not come back all at once.
+    pub backoff_first: Duration,
+    pub backoff_most: Duration,
+    /// Time for the connection to be made.
+    pub connect_timeout: Duration,
+    /// Time without any answer while one is due, after which the stream is given up. Far above the
+    /// commit interval of the collector.
+    pub answer_timeout: Duration,
+    /// Time after which a quiet connection is probed, and then given up without an answer in half
+    /// of it.
+    pub keep_alive: Duration,
+}
+
+impl UplinkConfig {
+    /// The defaults of the agent.
+    pub fn new(endpoint: impl Into<String>, node: NodeName) -> Self {
+        Self {
+            endpoint: endpoint.into(),
+            node,
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            backoff_first: Duration::from_secs(1),
+            backoff_most: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(20),
+        }
+    }
+
+    /// Checks the address without connecting.
+    pub(super) fn endpoint(&self) -> Result<Endpoint, UploadError> {
+        let invalid = || UploadError::Endpoint { endpoint: self.endpoint.clone() };
+        let endpoint = Endpoint::from_shared(self.endpoint.clone()).map_err(|_| invalid())?;
+        let uri = endpoint.uri();
+        if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+            return Err(invalid());
+        }
+        Ok(endpoint
+            .connect_timeout(self.connect_timeout)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(self.keep_alive)
+            .keep_alive_timeout(self.keep_alive / 2)
+            .keep_alive_while_idle(true))
+    }
+}
+
+/// Pauses that double up to a limit, with jitter.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    pause: Duration,
+    most: Duration,
+}
+
+impl Backoff {
+    pub fn new(config: &UplinkConfig) -> Self {
+        Self { pause: config.backoff_first, most: config.backoff_most }
+    }
+
+    pub fn next_pause(&mut self) -> Duration {
+        let pause = self.pause.min(self.most);
+        self.pause = pause.saturating_mul(2);
+        let half = pause / 2;
+        // The last 32 bits of a version 7 UUID are random.
+        let id = Uuid::now_v7();
+        let (_, _, _, random) = id.as_fields();
+        let random = u32::from_be_bytes([random[4], random[5], random[6], random[7]]);
+        let micros =
+            u64::try_from(half.as_micros()).unwrap_or(u64::MAX).saturating_mul(u64::from(random)) >> 32;
+        half + Duration::from_micros(micros)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(endpoint: &str) -> UplinkConfig {
+        UplinkConfig::new(endpoint, NodeName::new("n1").unwrap())
+    }
+
+    #[test]
+    fn an_address_without_scheme_host_or_sense_is_refused_with_an_example() {
+        for bad in ["", "collector", "collector:9841", "https://collector:9841", "http://", "http://a b"] {
+            let error = config(bad).endpoint().unwrap_err().to_string();
+            assert!(error.contains("http://HOST:PORT"), "{bad}: {error}");
+        }
+        config("http://127.0.0.1:9841").endpoint().unwrap();
+        config("http://collector.example:9841").endpoint().unwrap();
+    }
+
+    #[test]
+    fn pauses_double_to_the_limit_and_keep_at_least_half() {
+        let mut backoff = Backoff::new(&config("http://c:1"));
+        for seconds in [1u64, 2, 4, 8, 16, 32, 60, 60, 60] {
+            let pause = backoff.next_pause();
+            let whole = Duration::from_secs(seconds);
+            assert!(pause >= whole / 2 && pause <= whole, "{pause:?} of {whole:?}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The half of a stream that sends: segments in order, and the batches behind what is committed.
+
+use super::config::UplinkConfig;
+use super::events::UplinkEvents;
+use super::flight::Flight;
+use super::session::Broken;
+use crate::record::SpoolHandle;
+use gpuledger_proto::ids::Epoch;
+use gpuledger_proto::{PROTOCOL_REVISION, v1};
+use gpuledger_spool::{Cursor, Next, Record, SegmentId, SegmentInfo, SpoolError};
+use prost::Message;
+use tokio::sync::{mpsc, watch};
+use v1::agent_message::Kind;
+
+/// Bytes and batches that one visit to the disk reads at most: bounds memory and the time for which
+/// the recorder waits.
+const VISIT_BYTES: usize = 256 * 1024;
+const VISIT_BATCHES: usize = 64;
+
+pub(super) struct Feed<'a> {
+    pub spool: &'a SpoolHandle,
+    pub events: &'a UplinkEvents,
+    pub flight: &'a Flight,
+    pub outbound: mpsc::Sender<v1::AgentMessage>,
+    pub opened: mpsc::Receiver<v1::Opened>,
+    pub appended: watch::Receiver<u64>,
+}
+
+/// A segment and its header.
+type Segment = (SegmentInfo, Vec<u8>);
+
+impl Feed<'_> {
+    /// Sends for ever: it waits where there is nothing to send.
+    pub async fn run(mut self) -> Broken {
+        let mut after = None;
+        loop {
+            match self.next_segment(after).await {
+                Ok((info, header)) => {
+                    after = Some(info.id);
+                    if let Err(broken) = self.send_segment(info, &header).await {
+                        return broken;
+                    }
+                }
+                Err(broken) => return broken,
+            }
+        }
+    }
+
+    async fn next_segment(&mut self, after: Option<SegmentId>) -> Result<Segment, Broken> {
+        loop {
+            self.appended.mark_unchanged();
+            let found = self.spool.on_disk(move |spool| -> Result<Option<Segment>, SpoolError> {
+                let mut after = after;
+                while let Some(info) = spool.segment_after(after) {
+                    // A segment whose header has been damaged is gone: take the next one.
+                    if let Some(header) = spool.header(info.id)? {
+                        return Ok(Some((info, header)));
+                    }
+                    after = Some(info.id);
+                }
+                Ok(None)
+            });
+            if let Some(segment) = found.await?? {
+                return Ok(segment);
+            }
+            self.appended.changed().await.map_err(|_| Broken::Closed)?;
+        }
+    }
+
+    /// Sends one segment to its end, waiting for more as long as it is open.
+    async fn send_segment(&mut self, info: SegmentInfo, header: &[u8]) -> Result<(), Broken> {
+        // A header that we cannot read was written by another version: the collector may know it.
+        let mut segment = v1::Segment::decode(header).unwrap_or_default();
+        let Ok(epoch) = Epoch::from_slice(&segment.epoch) else {
+            return Err(Broken::Protocol("a segment in the spool has no epoch"));
+        };
+        segment.first_sequence = info.first_sequence;
+        self.flight.opening();
+        self.send(Kind::Segment(segment)).await?;
+        let opened = self.opened.recv().await.ok_or(Broken::Closed)?;
+        if opened.epoch != epoch.0.as_bytes() {
+            return Err(Broken::Protocol("it opened another epoch than it was asked for"));
+        }
+        let committed = opened.committed_sequence;
+        self.flight.begin(info.id, epoch, committed.max(info.first_sequence.saturating_sub(1)));
+        let Some(mut cursor) = self.commit(info.id, committed).await? else { return Ok(()) };
+        loop {
+            self.appended.mark_unchanged();
+            let (back, records, then) = self.visit(cursor).await?;
+            cursor = back;
+            for record in records {
+                self.send_batch(record, info.id, committed).await?;
+            }
+            match then {
+                Some(Next::End | Next::Gone) => {
+                    // Dropped or damaged batches do not wait any more either.
+                    self.spool.announce_acknowledged();
+                    return Ok(());
+                }
+                Some(Next::Wait) => self.appended.changed().await.map_err(|_| Broken::Closed)?,
+                Some(Next::Record(_)) | None => {}
+            }
+        }
+    }
+
+    /// Takes what Opened says into account; `None` when the segment is gone.
+    async fn commit(&self, id: SegmentId, committed: u64) -> Result<Option<Cursor>, Broken> {
+        let cursor = self
+            .spool
+            .on_disk(move |spool| -> Result<_, SpoolError> {
+                let cursor = spool.cursor(id, committed)?;
+                spool.acknowledge(id, committed)?;
+                Ok(cursor)
+            })
+            .await??;
+        self.spool.announce_acknowledged();
+        Ok(cursor)
+    }
+
+    /// Reads some records, and says what stopped it before its limits did.
+    async fn visit(&self, mut cursor: Cursor) -> Result<(Cursor, Vec<Record>, Option<Next>), Broken> {
+        let visit = self.spool.on_disk(move |spool| -> Result<_, SpoolError> {
+            let (mut records, mut bytes) = (Vec::new(), 0);
+            while records.len() < VISIT_BATCHES && bytes < VISIT_BYTES {
+                match spool.next(&mut cursor)? {
+                    Next::Record(record) => {
+                        bytes += record.payload.len();
+                        records.push(record);
+                    }
+                    stop => return Ok((cursor, records, Some(stop))),
+                }
+            }
+            Ok((cursor, records, None))
+        });
+        Ok(visit.await??)
+    }
+
+    async fn send_batch(&mut self, record: Record, id: SegmentId, committed: u64) -> Result<(), Broken> {
+        let Record { sequence, payload } = record;
+        if sequence <= committed {
+            // The cursor was set behind what was committed, so this was written after it was.
+            self.events.disowned(sequence, committed);
+            return self.let_go(id, sequence).await;
+        }
+        let batch = match v1::Batch::decode(payload.as_slice()) {
+            Ok(batch) => batch,
+            Err(error) => {
+                self.events.unsendable(sequence, &error);
+                self.flight.all_landed().await;
+                return self.let_go(id, sequence).await;
+            }
+        };
+        self.flight.take_off(sequence, payload.len()).await;
+        self.events.sent(payload.len());
+        self.send(Kind::Batch(batch)).await
+    }
+
+    /// Lets go of a batch that nobody will acknowledge, and of all before it.
+    async fn let_go(&self, id: SegmentId, sequence: u64) -> Result<(), Broken> {
+        self.spool.on_disk(move |spool| spool.acknowledge(id, sequence)).await??;
+        self.spool.announce_acknowledged();
+        Ok(())
+    }
+
+    async fn send(&self, kind: Kind) -> Result<(), Broken> {
+        self.outbound.send(v1::AgentMessage { kind: Some(kind) }).await.map_err(|_| Broken::Closed)
+    }
+}
+
+pub(super) fn hello(config: &UplinkConfig) -> v1::AgentMessage {
+    v1::AgentMessage {
+        kind: Some(Kind::Hello(v1::Hello {
+            node: config.node.as_str().to_owned(),
+            agent_version: config.agent_version.clone(),
+            protocol: PROTOCOL_REVISION,
+        })),
+    }
+}

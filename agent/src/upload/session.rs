@@ -1,0 +1,185 @@
+//! One stream, from connecting to whatever ends it.
+
+use super::config::UplinkConfig;
+use super::events::UplinkEvents;
+use super::feed::{self, Feed};
+use super::flight::Flight;
+use crate::record::SpoolHandle;
+use gpuledger_proto::ids::Epoch;
+use gpuledger_proto::v1;
+use gpuledger_spool::SpoolError;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::JoinError;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::Endpoint;
+use v1::collector_message::Kind;
+use v1::telemetry_client::TelemetryClient;
+
+/// Messages between the spool and the connection: enough to keep the connection busy while the disk
+/// is visited; HTTP/2's flow control stands behind it.
+const OUTBOUND_MESSAGES: usize = 16;
+
+/// Time for a collector to say why it ends a stream, once it takes nothing more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Why a stream ended. Streams never end well: they last until something breaks.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("cannot reach the collector: {}", causes(.0))]
+    Unreachable(tonic::transport::Error),
+    #[error("the link to the collector broke: {}", causes(.0))]
+    Lost(Box<tonic::Status>),
+    #[error("the collector closed the stream")]
+    Closed,
+    #[error("the collector refuses this agent: {message} ({})", reason_name(*.reason))]
+    Refused { reason: i32, message: String },
+    #[error("the collector does not answer")]
+    Silent,
+    #[error("the collector does not keep to the protocol: {0}")]
+    Protocol(&'static str),
+    #[error("cannot read the spool: {0}")]
+    Spool(#[from] SpoolError),
+    #[error("a task that reads the spool failed: {0}")]
+    Task(#[from] JoinError),
+}
+
+impl From<tonic::Status> for Broken {
+    fn from(status: tonic::Status) -> Self {
+        Self::Lost(Box::new(status))
+    }
+}
+
+/// An error with all that it was caused by: gRPC and connection errors alone say next to nothing.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn reason_name(reason: i32) -> &'static str {
+    v1::RefusalReason::try_from(reason).map_or("REFUSAL_REASON_UNSPECIFIED", |reason| reason.as_str_name())
+}
+
+pub(super) async fn run(
+    config: &UplinkConfig,
+    endpoint: &Endpoint,
+    spool: &SpoolHandle,
+    events: &UplinkEvents,
+) -> Broken {
+    match stream(config, endpoint, spool, events).await {
+        Ok(broken) | Err(broken) => broken,
+    }
+}
+
+async fn stream(
+    config: &UplinkConfig,
+    endpoint: &Endpoint,
+    spool: &SpoolHandle,
+    events: &UplinkEvents,
+) -> Result<Broken, Broken> {
+    // The connector has its own time-out for TCP alone; this one is for all of it.
+    let connected = timeout(config.connect_timeout, endpoint.connect()).await;
+    let channel = connected.map_err(|_| Broken::Silent)?.map_err(Broken::Unreachable)?;
+    let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES);
+    // The collector may wait for Hello before it answers at all.
+    outbound.send(feed::hello(config)).await.map_err(|_| Broken::Closed)?;
+    let mut client = TelemetryClient::new(channel);
+    let welcomed = timeout(config.answer_timeout, async {
+        let mut inbound = client.stream(ReceiverStream::new(messages)).await?.into_inner();
+        let welcome = welcome(inbound.message().await?)?;
+        Ok::<_, Broken>((inbound, welcome))
+    });
+    let (inbound, welcome) = welcomed.await.map_err(|_| Broken::Silent)??;
+    events.welcomed(&config.endpoint, &welcome.collector_version);
+
+    let flight = Flight::new();
+    let (opened, to_feed) = mpsc::channel(1);
+    let feed = Feed { spool, events, flight: &flight, outbound, opened: to_feed, appended: spool.appended() };
+    let mut listen = pin!(listen(inbound, config.answer_timeout, spool, events, &flight, opened));
+    tokio::select! {
+        biased;
+        broken = &mut listen => broken,
+        broken = feed.run() => match broken {
+            // The connection takes nothing more. What it still has to say is why.
+            Broken::Closed => timeout(LAST_WORDS, listen).await.unwrap_or(Ok(Broken::Closed)),
+            broken => Err(broken),
+        },
+    }
+}
+
+fn welcome(message: Option<v1::CollectorMessage>) -> Result<v1::Welcome, Broken> {
+    match message.ok_or(Broken::Closed)?.kind {
+        Some(Kind::Welcome(welcome)) => Ok(welcome),
+        Some(Kind::Refusal(refusal)) => Err(refused(refusal)),
+        _ => Err(Broken::Protocol("it did not begin with a welcome")),
+    }
+}
+
+fn refused(refusal: v1::Refusal) -> Broken {
+    Broken::Refused { reason: refusal.reason, message: refusal.message }
+}
+
+/// The half of a stream that listens. It returns only what broke.
+async fn listen(
+    mut inbound: Streaming<v1::CollectorMessage>,
+    answer_timeout: Duration,
+    spool: &SpoolHandle,
+    events: &UplinkEvents,
+    flight: &Flight,
+    to_feed: mpsc::Sender<v1::Opened>,
+) -> Result<Broken, Broken> {
+    loop {
+        let Ok(message) = timeout(answer_timeout, inbound.message()).await else {
+            if flight.is_silent_for(answer_timeout) {
+                return Ok(Broken::Silent);
+            }
+            continue;
+        };
+        match message?.ok_or(Broken::Closed)?.kind {
+            Some(Kind::Ack(ack)) => acknowledge(&ack, spool, events, flight).await?,
+            Some(Kind::Opened(opened)) => open(opened, flight, &to_feed)?,
+            Some(Kind::Refusal(refusal)) => return Ok(refused(refusal)),
+            Some(Kind::Welcome(_)) => return Ok(Broken::Protocol("it welcomed twice")),
+            // From a newer collector.
+            None => {}
+        }
+    }
+}
+
+fn open(opened: v1::Opened, flight: &Flight, to_feed: &mpsc::Sender<v1::Opened>) -> Result<(), Broken> {
+    // Where the other half has ended already, nobody waits for this any more.
+    if !flight.opened() || matches!(to_feed.try_send(opened), Err(TrySendError::Full(_))) {
+        return Err(Broken::Protocol("it opened a segment that was not announced"));
+    }
+    Ok(())
+}
+
+async fn acknowledge(
+    ack: &v1::Ack,
+    spool: &SpoolHandle,
+    events: &UplinkEvents,
+    flight: &Flight,
+) -> Result<(), Broken> {
+    let epoch =
+        Epoch::from_slice(&ack.epoch).map_err(|_| Broken::Protocol("an acknowledgement has no epoch"))?;
+    let landed = flight.land(epoch, ack.sequence)?;
+    // Counted before the spool lets go: whoever sees it drained sees the count as well.
+    events.acknowledged(landed.batches);
+    let up_to = landed.up_to;
+    spool
+        .on_disk(move |spool| {
+            up_to.into_iter().try_for_each(|(id, sequence)| spool.acknowledge(id, sequence))
+        })
+        .await??;
+    spool.announce_acknowledged();
+    Ok(())
+}
