@@ -68,6 +68,7 @@ pub async fn statement_as_of(
 pub async fn month_to_date(
     ledger: &dyn Ledger,
     fleet: &Fleet,
+    by: GroupBy,
     now: Timestamp,
 ) -> Result<Statement, CostingError> {
     let calendar = Calendar::new(fleet.time_zone.clone());
@@ -76,7 +77,7 @@ pub async fn month_to_date(
     let start = full_hour_from(calendar.month_start_ms(month)?);
     let end = full_hour_from(calendar.month_start_ms(month.plus(1)?)?);
     let period = Period::new(start, end)?;
-    statement_as_of(ledger, fleet, period, GroupBy::Month, now).await
+    statement_as_of(ledger, fleet, period, by, now).await
 }
 
 fn full_hour_from(ms: i64) -> Timestamp {

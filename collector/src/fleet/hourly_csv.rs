@@ -21,7 +21,7 @@ pub struct Columns<'a> {
     pub value: &'a str,
     /// Zone of hours that have no offset.
     pub zone: &'a TimeZone,
-    /// What each value is divided by: 1000 for prices per MWh.
+    /// What each value is divided by: 1000 where they are of a megawatt-hour.
     pub divisor: Decimal,
 }
 

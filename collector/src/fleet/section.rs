@@ -27,6 +27,11 @@ impl Source<'_> {
     }
 }
 
+/// The name of a table before a message; the file itself has none.
+fn prefix(section: &str) -> String {
+    if section.is_empty() { String::new() } else { format!("{section}: ") }
+}
+
 /// A table whose keys are all known.
 #[derive(Debug, Clone)]
 pub struct Section<'a> {
@@ -52,8 +57,8 @@ impl<'a> Section<'a> {
             let text: &str = key.get_ref();
             if !known.contains(&text) {
                 let line = source.line(key.span().start);
-                let message = format!("{name}: unknown key {text:?}; {}", suggestion(text, known));
-                return Err(source.error(line, message));
+                let message = format!("unknown key {text:?}; {}", suggestion(text, known));
+                return Err(source.error(line, prefix(name) + &message));
             }
         }
         Ok(Self { source, name: name.to_owned(), line: source.line(start), table })
@@ -65,7 +70,7 @@ impl<'a> Section<'a> {
     }
 
     pub fn error(&self, message: impl Into<String>) -> FleetError {
-        self.source.error(self.line, format!("{}: {}", self.name, message.into()))
+        self.source.error(self.line, prefix(&self.name) + &message.into())
     }
 
     pub fn get(&self, key: &'static str) -> Option<Field<'a>> {
@@ -115,8 +120,7 @@ pub struct Field<'a> {
 
 impl<'a> Field<'a> {
     pub fn error(&self, message: impl Into<String>) -> FleetError {
-        let section = if self.section.is_empty() { String::new() } else { format!("{}: ", self.section) };
-        self.source.error(self.line, format!("{section}{}: {}", self.key, message.into()))
+        self.source.error(self.line, format!("{}{}: {}", prefix(&self.section), self.key, message.into()))
     }
 
     pub fn place(&self) -> String {

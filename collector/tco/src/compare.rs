@@ -172,7 +172,7 @@ fn comparison(
         price_source: rent.source,
         same_capacity: money(rent.capacity).rounded(),
         same_work: money(rent.work).rounded(),
-        own: money(own.cost),
+        own: money(own.cost).rounded(),
         break_even_utilization: even.map(|even| round(even, RATIO_DIGITS)),
         utilization: ratio(rent.owned, rent.in_service)?.map(|share| round(share, RATIO_DIGITS)),
     })

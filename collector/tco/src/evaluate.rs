@@ -94,8 +94,9 @@ pub fn evaluate(inputs: &Inputs) -> Result<Statement, TcoError> {
     })
 }
 
+/// A sum of settled amounts, written with all its places.
 fn money(amount: Decimal, inputs: &Inputs) -> Money {
-    Money::new(amount, inputs.currency)
+    Money::new(amount, inputs.currency).rounded()
 }
 
 /// Refuses what cannot be computed, before anything is.
@@ -185,7 +186,7 @@ impl View<'_> {
             label: first.label.clone(),
             group,
             family: first.family,
-            amount: sum(shares.iter().map(|share| share.amount))?,
+            amount: money(sum(shares.iter().map(|share| share.amount))?, self.inputs).amount,
             exact: sum(shares.iter().map(|share| share.exact))?.normalize(),
             currency: self.inputs.currency,
             formula,

@@ -91,11 +91,13 @@ impl Money {
         Ok(Self::new(amount, self.currency))
     }
 
-    /// Rounded to the smallest unit of the currency, halves away from zero as invoices do.
+    /// Rounded to the smallest unit of the currency, halves away from zero as invoices do, and written
+    /// with all its places: 5.00.
     #[must_use]
     pub fn rounded(self) -> Self {
         let digits = self.currency.minor_digits();
-        let amount = self.amount.round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero);
+        let mut amount = self.amount.round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero);
+        amount.rescale(digits);
         Self::new(amount, self.currency)
     }
 }

@@ -91,7 +91,7 @@ fn a_month_without_use_costs_what_stands_there() {
     inputs.assets.push(server("SN1", "n1", "300000"));
     let statement = evaluate(&inputs).unwrap();
     check_sums(&statement);
-    assert_eq!(totals(&statement), ["(unmonitored) 5000"]);
+    assert_eq!(totals(&statement), ["(unmonitored) 5000.00"]);
     assert_eq!(statement.hours.unmonitored, Decimal::from(8 * 29 * 24));
     assert_eq!(statement.rates.per_hour_active, None);
     assert_eq!(statement.coverage.observed_ratio, Some(Decimal::ZERO));
@@ -149,7 +149,7 @@ fn a_serial_of_a_gpu_binds_its_asset_to_that_gpu_alone() {
     let mut rest = server("SN1", "n1", "60000");
     (rest.gpus, rest.model) = (1, None);
     inputs.assets.push(rest);
-    assert_eq!(totals(&evaluate(&inputs).unwrap()), ["NVIDIA H100 80GB HBM3 1000", "NVIDIA L40S 100"]);
+    assert_eq!(totals(&evaluate(&inputs).unwrap()), ["NVIDIA H100 80GB HBM3 1000.00", "NVIDIA L40S 100.00"]);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn an_asset_of_a_site_is_shared_by_all_its_gpus() {
     inputs.assets.push(switch.clone());
     let statement = evaluate(&inputs).unwrap();
     check_sums(&statement);
-    assert_eq!(totals(&statement), ["n1 50", "n2 50"]);
+    assert_eq!(totals(&statement), ["n1 50.00", "n2 50.00"]);
     switch.place = Place::Site("dc9".to_owned());
     inputs.assets = vec![switch];
     assert!(matches!(evaluate(&inputs), Err(TcoError::UnknownSite { .. })));
@@ -177,7 +177,7 @@ fn a_site_without_nodes_still_costs() {
     });
     let statement = evaluate(&inputs).unwrap();
     check_sums(&statement);
-    assert_eq!(totals(&statement), ["(unmonitored) 1960"]);
+    assert_eq!(totals(&statement), ["(unmonitored) 1960.00"]);
 }
 
 #[test]
