@@ -4,13 +4,16 @@
 //! SIGTERM or SIGINT nothing more is read, what was folded is committed and acknowledged, and the
 //! ledger is closed; what could not be committed is still in the agents' spools.
 
+mod costs;
 mod serve;
 
 use crate::config::Config;
-use crate::export::{Exporter, Health, watch_totals};
+use crate::export::{Exporter, Health, watch_costs, watch_totals};
+use crate::fleet::{Fleet, FleetError};
 use crate::http;
 use crate::ingest::{Ingest, TelemetryService};
 use crate::latest::Latest;
+use costs::MonthCosts;
 use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::{Ledger, LedgerError};
 use serve::Servers;
@@ -30,6 +33,8 @@ const SIZE_EVERY: Duration = Duration::from_secs(30);
 pub enum AppError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Register(#[from] FleetError),
     #[error("cannot listen on {address} for {what}: {reason}")]
     Listen { what: &'static str, address: SocketAddr, reason: String },
     #[error("cannot {operation}: {reason}")]
@@ -43,7 +48,7 @@ impl AppError {
     /// where something failed at run time.
     pub fn is_usage(&self) -> bool {
         use LedgerError::{NotALedger, Open, TooNew};
-        matches!(self, Self::Ledger(Open { .. } | NotALedger { .. } | TooNew { .. }))
+        matches!(self, Self::Register(_) | Self::Ledger(Open { .. } | NotALedger { .. } | TooNew { .. }))
     }
 }
 
@@ -88,12 +93,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
 
 /// Opens the ledger, binds both ports and begins to serve. Port 0 takes any free one.
 pub async fn start(config: Config) -> Result<Running, AppError> {
-    let path = config.ledger.clone();
-    let ledger = tokio::task::spawn_blocking(move || SqliteLedger::open(&path));
-    let ledger = ledger
-        .await
-        .map_err(|error| AppError::Runtime { operation: "open the ledger", reason: error.to_string() })??;
-    let ledger: Arc<dyn Ledger> = Arc::new(ledger);
+    let (ledger, fleet) = open(&config).await?;
     let (grpc, grpc_addr) = listen("agents", config.grpc_listen).await?;
     let (http_listener, http_addr) = listen("HTTP", config.http_listen).await?;
 
@@ -103,7 +103,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let latest = Arc::new(Latest::default());
     let ingest = Ingest::start(Arc::clone(&ledger), Arc::clone(&latest), Arc::clone(&health), config.ingest);
     let mut background = JoinSet::new();
-    let exporter = exporter(&ledger, &latest, &health, &mut background);
+    let exporter = exporter(&ledger, fleet, &latest, &health, &mut background);
     background.spawn(watch_size(config.ledger.clone(), health));
     let unready = Arc::clone(&ingest);
     let router = http::router(exporter, Arc::new(move || unready.unready().map_or(Ok(()), Err)));
@@ -127,6 +127,19 @@ impl Running {
     }
 }
 
+/// Opens the ledger and reads the register. Both wait for the disk.
+async fn open(config: &Config) -> Result<(Arc<dyn Ledger>, Option<Fleet>), AppError> {
+    let (ledger, fleet) = (config.ledger.clone(), config.fleet.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let fleet = fleet.as_deref().map(Fleet::load).transpose()?;
+        Ok::<_, AppError>((SqliteLedger::open(&ledger)?, fleet))
+    });
+    let (ledger, fleet) = opened
+        .await
+        .map_err(|error| AppError::Runtime { operation: "open the ledger", reason: error.to_string() })??;
+    Ok((Arc::new(ledger), fleet))
+}
+
 async fn listen(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
     let failed = |error: std::io::Error| {
         let reason = match error.kind() {
@@ -146,14 +159,23 @@ async fn listen(what: &'static str, address: SocketAddr) -> Result<(TcpListener,
 /// What a scrape is rendered from, and the work that keeps it fresh.
 fn exporter(
     ledger: &Arc<dyn Ledger>,
+    fleet: Option<Fleet>,
     latest: &Arc<Latest>,
     health: &Arc<Health>,
     background: &mut JoinSet<()>,
 ) -> Arc<Exporter> {
     let (totals, refresh) = watch_totals(Arc::clone(ledger), Arc::clone(health));
     background.spawn(refresh);
-    // Without a fleet file nothing has a cost.
-    let (_, costs) = tokio::sync::watch::channel(None);
+    let costs = match fleet {
+        Some(fleet) => {
+            let source = Arc::new(MonthCosts { ledger: Arc::clone(ledger), fleet });
+            let (costs, refresh) = watch_costs(source, Arc::clone(health));
+            background.spawn(refresh);
+            costs
+        }
+        // Without a register nothing has a cost.
+        None => tokio::sync::watch::channel(None).1,
+    };
     Arc::new(Exporter { latest: Arc::clone(latest), totals, costs, health: Arc::clone(health) })
 }
 
