@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -74,6 +74,8 @@ pub fn run(config: &Config) -> Result<(), RunError> {
 
 /// All parts, running.
 struct App {
+    terminate: Signal,
+    interrupt: Signal,
     counters: Arc<Counters>,
     stop: CancellationToken,
     sampler: JoinHandle<()>,
@@ -87,6 +89,9 @@ struct App {
 
 impl App {
     fn build(config: &Config) -> Result<Self, RunError> {
+        // First of all: from here on a signal drains instead of killing.
+        let terminate = signal(SignalKind::terminate()).map_err(start("signal handling"))?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(start("signal handling"))?;
         let counters = Arc::<Counters>::default();
         let options = RecorderOptions {
             cap_bytes: config.spool_bytes_max,
@@ -122,28 +127,31 @@ impl App {
         let uplink = upload::run(uplink_config, spool.clone(), Arc::clone(&link), uplink_stop.clone());
         let uplink = tokio::spawn(uplink);
         tracing::info!(node = %config.node, collector = config.collector.uri(), version = env!("CARGO_PKG_VERSION"), "started");
-        Ok(Self { counters, stop, sampler, flushed, spool, link, uplink, uplink_stop })
+        Ok(Self { terminate, interrupt, counters, stop, sampler, flushed, spool, link, uplink, uplink_stop })
     }
 
     async fn run(mut self) -> Result<(), RunError> {
-        let mut terminate = signal(SignalKind::terminate()).map_err(start("signal handling"))?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(start("signal handling"))?;
         tell_manager(&NotifyState::Ready);
         let failed = tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
+            _ = self.terminate.recv() => None,
+            _ = self.interrupt.recv() => None,
             ended = &mut self.uplink => Some(uplink_failure(ended)),
             // The recorder ends only when the sampler has.
-            _ = &mut self.flushed => Some(RunError::Thread("takes or records samples")),
+            _ = &mut self.flushed => return Err(RunError::Thread("takes or records samples")),
         };
         tell_manager(&NotifyState::Stopping);
-        match failed {
-            Some(error) => {
-                self.stop_sampling();
-                Err(error)
-            }
-            None => self.drain().await,
+        self.stop_sampling();
+        let flushed = match tokio::time::timeout(RECORD_PATIENCE, &mut self.flushed).await {
+            Ok(Ok(written)) => written.map_err(RunError::Flush),
+            Ok(Err(_)) => Err(RunError::Thread("records samples")),
+            // The journal has every sample but those of a disk that hangs.
+            Err(_) => Ok(()),
+        };
+        if let Some(error) = failed {
+            return Err(error);
         }
+        self.end_uplink().await;
+        flushed
     }
 
     fn stop_sampling(&self) {
@@ -151,14 +159,7 @@ impl App {
         self.sampler.thread().unpark();
     }
 
-    async fn drain(self) -> Result<(), RunError> {
-        self.stop_sampling();
-        let ended = match tokio::time::timeout(RECORD_PATIENCE, self.flushed).await {
-            Ok(Ok(written)) => written.map_err(RunError::Flush),
-            Ok(Err(_)) => Err(RunError::Thread("records samples")),
-            // The journal has every sample but those of a disk that hangs.
-            Err(_) => Ok(()),
-        };
+    async fn end_uplink(self) {
         // Without a collector nothing is acknowledged; the spool keeps it.
         if self.link.read().connected {
             let _ = tokio::time::timeout(UPLINK_PATIENCE, self.spool.drained()).await;
@@ -166,7 +167,6 @@ impl App {
         self.uplink_stop.cancel();
         let _ = tokio::time::timeout(UPLINK_PATIENCE, self.uplink).await;
         Stopped { waiting_batches: self.spool.waiting_batches() }.emit(&self.counters);
-        ended
     }
 }
 

@@ -1,8 +1,7 @@
 //! NVIDIA's management library, through the one wrapper around it.
 //!
 //! - What an error of a call means is decided in one place: [`verdict`].
-//! - A call that the GPU or the driver does not support is made once and then never again, until
-//!   the GPU is opened again.
+//! - A call that is not supported is made once and then never again, until the GPU is reopened.
 //! - Where NVML replaced a call, the new one is made first and the old one only if the library or
 //!   the GPU does not have the new one.
 //! - Average and instantaneous power are two readings. Where the driver only has the old call,

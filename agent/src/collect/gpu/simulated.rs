@@ -18,6 +18,8 @@ pub enum Mood {
     Sick(Fault),
     /// Does not return until its mood changes.
     Hangs,
+    /// Ends its thread.
+    Panics,
     /// Answers, and every reading failed.
     Speechless,
 }
@@ -27,6 +29,7 @@ struct State {
     fault: Option<LibraryFault>,
     gpus: BTreeMap<String, (Gpu, Mood)>,
     openings: u64,
+    openings_hang: bool,
 }
 
 /// The machine that the library runs on.
@@ -75,6 +78,12 @@ impl Machine {
         self.state().fault = fault;
     }
 
+    /// Lets whoever opens the library wait until this is taken back.
+    pub fn hang_openings(&self, hang: bool) {
+        self.state().openings_hang = hang;
+        self.0.1.notify_all();
+    }
+
     pub fn openings(&self) -> u64 {
         self.state().openings
     }
@@ -86,6 +95,7 @@ impl Machine {
 
 impl Opener for Machine {
     fn open(&self) -> Result<Arc<dyn Library>, LibraryFault> {
+        drop(self.0.1.wait_while(self.state(), |state| state.openings_hang).unwrap());
         self.check()?;
         self.state().openings += 1;
         Ok(Arc::new(self.clone()))
@@ -118,7 +128,9 @@ impl Source for SimulatedGpu<'_> {
         self.machine.check()?;
         let hangs = |state: &mut State| matches!(state.gpus.get(&self.name), Some((_, Mood::Hangs)));
         let state = self.machine.0.1.wait_while(self.machine.state(), hangs).unwrap();
-        match state.gpus.get(&self.name).map(|g| g.1.clone()) {
+        let mood = state.gpus.get(&self.name).map(|g| g.1.clone());
+        drop(state);
+        match mood {
             Some(Mood::Well(power)) => {
                 readings.put(metric::GPU_ENERGY, Reading::Absent(Absence::Unsupported));
                 readings.put(metric::GPU_POWER_AVERAGE, Reading::Value(power));
@@ -130,6 +142,7 @@ impl Source for SimulatedGpu<'_> {
                 Ok(())
             }
             Some(Mood::Sick(fault)) => Err(fault),
+            Some(Mood::Panics) => panic!("the simulated library panics"),
             Some(Mood::Hangs) | None => Err(Fault::Gpu(Absence::Lost)),
         }
     }
