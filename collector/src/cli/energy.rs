@@ -205,3 +205,118 @@ fn owner_name(owner: &Owner) -> String {
         .collect();
     format!("{}:{}", owner.kind.name(), parts.join("/"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gpuledger_proto::frame::{Gpu, Host, OwnerKind};
+    use gpuledger_proto::ids::{GpuUuid, NodeName};
+
+    /// 2024-05-17T15:00Z.
+    const HOUR: Hour = Hour(476_655);
+
+    fn node(key: u32, name: &str) -> NodeRecord {
+        let name = NodeName::new(name).unwrap();
+        NodeRecord { key: NodeKey(key), name, host: Host::default(), first_ms: None, last_ms: None }
+    }
+
+    fn gpu(key: u32, node: u32) -> GpuRecord {
+        let gpu = Gpu {
+            uuid: GpuUuid::new(&format!("GPU-{key}")).unwrap(),
+            model: String::new(),
+            serial: None,
+            pci_bus_id: None,
+            index: 0,
+            memory_bytes: None,
+            simulated: false,
+        };
+        GpuRecord { key: GpuKey(key), node: NodeKey(node), gpu, first_ms: None, last_ms: None }
+    }
+
+    fn gpu_hour(hour: Hour, gpu: u32, owner: OwnerKey, energy: u64, active: u64) -> (GpuHourKey, GpuHour) {
+        let row =
+            GpuHour { counter_mj: Millijoules(energy), active_ms: Millis(active), ..GpuHour::default() };
+        (GpuHourKey { hour, gpu: GpuKey(gpu), owner }, row)
+    }
+
+    /// Node "a" has a meter, node "b" has not; both have two GPUs, and "b" an hour of the next day.
+    fn facts() -> Facts {
+        let seen = |ms| NodeHour { observed_ms: Millis(ms), ..NodeHour::default() };
+        let metered = NodeHour { counter_mj: Millijoules(900), metered_ms: Millis(3_000), ..seen(3_000) };
+        let owner = Owner {
+            kind: OwnerKind::Slurm,
+            account: "physics".into(),
+            name: "ada".into(),
+            job: String::new(),
+        };
+        let named = OwnerKey::FIRST_NAMED;
+        let next_day = Hour(HOUR.0 + 9);
+        Facts {
+            nodes: vec![node(1, "a"), node(2, "b")],
+            gpus: vec![gpu(1, 1), gpu(2, 1), gpu(3, 2), gpu(4, 2)],
+            owners: vec![OwnerRecord { key: named, owner }],
+            node_hours: vec![
+                (HOUR, NodeKey(1), metered),
+                (HOUR, NodeKey(2), seen(2_500)),
+                (next_day, NodeKey(2), seen(1_000)),
+            ],
+            gpu_hours: vec![
+                gpu_hour(HOUR, 1, named, 100, 3_000),
+                gpu_hour(HOUR, 2, OwnerKey::NOBODY, 200, 3_000),
+                gpu_hour(HOUR, 3, named, 30, 2_000),
+                gpu_hour(HOUR, 3, OwnerKey::UNKNOWN, 5, 500),
+                gpu_hour(HOUR, 4, OwnerKey::NOBODY, 40, 2_500),
+                gpu_hour(next_day, 4, named, 7, 1_000),
+            ],
+        }
+    }
+
+    fn told(by: &[Dimension]) -> Vec<(String, u64, u64, Source)> {
+        let tell = |row: EnergyRow| {
+            let keys = [row.node, row.gpu, row.owner, row.hour, row.day, row.month];
+            let keys: Vec<String> = keys.into_iter().flatten().collect();
+            (keys.join(" "), row.energy_mj.0, row.observed_ms.0, row.source)
+        };
+        facts().rows(by).unwrap().into_iter().map(tell).collect()
+    }
+
+    #[test]
+    fn a_node_has_its_own_energy_or_else_that_of_its_gpus() {
+        assert_eq!(
+            told(&[Dimension::Node, Dimension::Hour]),
+            [
+                ("a 2024-05-17T15:00:00Z".into(), 900, 3_000, Source::NodeCounter),
+                ("b 2024-05-17T15:00:00Z".into(), 75, 2_500, Source::GpuCounter),
+                ("b 2024-05-18T00:00:00Z".into(), 7, 1_000, Source::GpuCounter),
+            ]
+        );
+    }
+
+    #[test]
+    fn days_and_months_add_hours_up_and_say_when_sources_differ() {
+        assert_eq!(
+            told(&[Dimension::Day]),
+            [
+                ("2024-05-17T00:00:00Z".into(), 975, 5_500, Source::Mixed),
+                ("2024-05-18T00:00:00Z".into(), 7, 1_000, Source::GpuCounter),
+            ]
+        );
+        assert_eq!(told(&[Dimension::Month])[0].0, "2024-05-01T00:00:00Z");
+        assert_eq!(told(&[]), [(String::new(), 982, 6_500, Source::Mixed)], "by nothing is one row");
+    }
+
+    #[test]
+    fn owners_have_their_part_of_every_gpu_and_nobody_has_a_name() {
+        let rows = told(&[Dimension::Owner]);
+        let energies: Vec<_> = rows.iter().map(|row| (row.0.as_str(), row.1)).collect();
+        assert_eq!(energies, [("nobody", 240), ("slurm:physics/ada", 137), ("unknown", 5)]);
+    }
+
+    #[test]
+    fn a_row_of_something_unregistered_is_shown_and_not_dropped() {
+        let mut facts = facts();
+        facts.gpu_hours.push(gpu_hour(HOUR, 99, OwnerKey(77), 1, 1));
+        let rows = facts.rows(&[Dimension::Gpu, Dimension::Owner]).unwrap();
+        assert!(rows.iter().any(|row| row.gpu.as_deref() == Some(UNREGISTERED)));
+    }
+}

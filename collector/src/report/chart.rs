@@ -8,8 +8,11 @@ use std::fmt::Write as _;
 
 /// Width of the whole drawing, in its own units; it scales with the page.
 const WIDTH: u32 = 720;
-/// Room for the names at the left.
-const NAMES: u32 = 158;
+/// Most room for the names at the left, and least.
+const NAMES_MAX: u32 = 158;
+const NAMES_MIN: u32 = 40;
+/// Room that a letter takes, rounded up.
+const LETTER: u32 = 7;
 /// Room for the figures at the right.
 const FIGURES: u32 = 104;
 /// Height of one bar's row and of the bar in it.
@@ -78,8 +81,11 @@ pub fn stacked(bars: &[Bar], axis: Axis, label: &str) -> String {
 fn draw(svg: &mut String, bar: &Bar, top: u32, scale: &Scale) {
     let middle = top + ROW / 2 + 4;
     let name = escaped(&super::table::shortened(&bar.name, NAME_CHARS));
-    let _ =
-        write!(svg, "<text x=\"{}\" y=\"{middle}\" text-anchor=\"end\" fill=\"{INK}\">{name}", NAMES - 10);
+    let _ = write!(
+        svg,
+        "<text x=\"{}\" y=\"{middle}\" text-anchor=\"end\" fill=\"{INK}\">{name}",
+        scale.names - 10
+    );
     let _ = write!(svg, "<title>{}</title></text>", escaped(&bar.name));
     let y = top + (ROW - BAR) / 2;
     let (mut right, mut left) = (Decimal::ZERO, Decimal::ZERO);
@@ -111,6 +117,8 @@ fn draw(svg: &mut String, bar: &Bar, top: u32, scale: &Scale) {
 
 /// From values to positions.
 struct Scale {
+    /// Where bars begin.
+    names: u32,
     low: Decimal,
     high: Decimal,
 }
@@ -123,19 +131,21 @@ impl Scale {
         };
         let high = bars.iter().map(|bar| side(bar, false)).max().unwrap_or_default();
         let low = bars.iter().map(|bar| side(bar, true)).min().unwrap_or_default();
+        let letters = bars.iter().map(|bar| bar.name.chars().count()).max().unwrap_or(0);
+        let names = u32::try_from(letters).unwrap_or(u32::MAX).saturating_mul(LETTER).saturating_add(12);
+        let names = names.clamp(NAMES_MIN, NAMES_MAX);
         match axis {
-            Axis::Whole => Self { low: Decimal::ZERO, high: Decimal::ONE },
-            Axis::Amounts if high == low => Self { low: Decimal::ZERO, high: Decimal::ONE },
-            Axis::Amounts => Self { low, high },
+            Axis::Amounts if high > low => Self { names, low, high },
+            _ => Self { names, low: Decimal::ZERO, high: Decimal::ONE },
         }
     }
 
     fn at(&self, value: Decimal) -> Decimal {
-        let room = Decimal::from(WIDTH - NAMES - FIGURES);
+        let room = Decimal::from(WIDTH - self.names - FIGURES);
         let span = self.high.saturating_sub(self.low);
         let share = value.saturating_sub(self.low).checked_div(span).unwrap_or_default();
         let share = share.clamp(Decimal::ZERO, Decimal::ONE);
-        (Decimal::from(NAMES) + share * room)
+        (Decimal::from(self.names) + share * room)
             .round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
     }
 
@@ -218,7 +228,7 @@ mod tests {
     fn parts_lie_side_by_side_and_the_longest_bar_fills_the_room() {
         let svg = stacked(&[bar("a", &[30, 70]), bar("b", &[50])], Axis::Amounts, "costs");
         let [first, second, third] = boxes(&svg)[..] else { panic!("{svg}") };
-        assert_eq!(first.0, NAMES.into());
+        assert_eq!(first.0, NAMES_MIN.into());
         assert_eq!(first.0 + first.1, second.0);
         assert_eq!(second.0 + second.1, (WIDTH - FIGURES).into());
         assert_eq!(third.1 * Decimal::TWO, first.1 + second.1);

@@ -127,7 +127,9 @@ fn figures(statement: &Statement) -> Vec<Figure> {
     let hours = statement.hours;
     let owned = hours.active.saturating_add(hours.held_idle);
     let share = |part: Decimal| or_absent(ratio(part, hours.in_service), percent);
-    let mut figures = vec![
+    let emissions = |kg: Decimal| format!("{} kg CO₂, location-based", grouped(kg, 0));
+    let unknown = || "emissions unknown: a site has no carbon intensity".to_owned();
+    vec![
         Figure {
             name: "A GPU-hour in service",
             value: price(statement.rates.per_hour_in_service),
@@ -146,13 +148,9 @@ fn figures(statement: &Statement) -> Vec<Figure> {
         Figure {
             name: "Energy at the servers",
             value: format!("{} kWh", grouped(statement.energy_kwh, 0)),
-            remark: or_absent(statement.carbon_kg, |kg| format!("{} kg CO₂, location-based", grouped(kg, 0))),
+            remark: statement.carbon_kg.map_or_else(unknown, emissions),
         },
-    ];
-    if statement.carbon_kg.is_none() {
-        figures[3].remark = "emissions unknown: a site has no carbon intensity".to_owned();
-    }
-    figures
+    ]
 }
 
 /// The groups that a chart shows, in their order, and what it says about the others.
@@ -295,13 +293,12 @@ fn compared<'a>(statement: &Statement, comparison: &'a Comparison) -> Compared<'
 /// The difference in one sentence.
 fn verdict(statement: &Statement, comparison: &Comparison) -> String {
     let currency = statement.currency;
-    let more = comparison.same_work.amount.saturating_sub(comparison.own.amount);
-    let difference = amount(more.abs(), currency);
-    let share = ratio(more.abs(), comparison.own.amount.abs()).map(|s| format!(" ({})", percent(s)));
-    let word = if more.is_sign_negative() { "less" } else { "more" };
-    let share = share.unwrap_or_default();
+    let (rent, own) = (comparison.same_work.amount, comparison.own.amount);
+    let against = super::table::against_own(rent, own);
+    let against = if against.is_empty() { against } else { format!(": {against}") };
     format!(
-        "Renting just the hours that were owned would have cost {currency} {difference} {word}{share} than owning."
+        "Renting just the hours that were owned would have cost {currency} {}{against}.",
+        amount(rent, currency)
     )
 }
 

@@ -160,26 +160,31 @@ fn compare(statement: &Statement, comparison: &Comparison, out: &mut dyn Write) 
     for line in wrap(&format!("{price} a GPU-hour; {}", comparison.price_source), WIDTH - 2) {
         writeln!(out, "  {line}")?;
     }
-    let saved = |rent: Decimal| {
-        let more = rent.saturating_sub(comparison.own.amount);
-        let word = if more.is_sign_negative() { "cheaper than owning" } else { "dearer than owning" };
-        or_absent(ratio(more.abs(), comparison.own.amount.abs()), |share| {
-            format!("{} {word}", percent(share))
-        })
-    };
+    let against = |rent: Decimal| against_own(rent, comparison.own.amount);
     let line = |what: &str, value: Decimal, remark: String| {
         format!("  {what:<36}{:>16}   {remark}", amount(value, currency)).trim_end().to_owned()
     };
     let (capacity, work) = (comparison.same_capacity.amount, comparison.same_work.amount);
     writeln!(out, "{}", line("Own cost of these GPUs", comparison.own.amount, String::new()))?;
-    writeln!(out, "{}", line("Rent, every hour in service", capacity, saved(capacity)))?;
-    writeln!(out, "{}", line("Rent, only the hours that were owned", work, saved(work)))?;
+    writeln!(out, "{}", line("Rent, every hour in service", capacity, against(capacity)))?;
+    writeln!(out, "{}", line("Rent, only the hours that were owned", work, against(work)))?;
     let used = or_absent(comparison.utilization, percent);
     let even = match comparison.break_even_utilization {
         Some(even) if even > Decimal::ONE => "above 100 %: renting is cheaper at any use".to_owned(),
         other => or_absent(other, percent),
     };
     writeln!(out, "  Owning pays above a use of           {even:>16}   measured: {used}")
+}
+
+/// Rent beside the own cost, in the words that fit the size of the difference.
+pub fn against_own(rent: Decimal, own: Decimal) -> String {
+    let Some(times) = ratio(rent, own).filter(|_| own > Decimal::ZERO) else { return String::new() };
+    if times >= Decimal::TWO {
+        return format!("{} times the own cost", grouped(times, 1));
+    }
+    let difference = times.saturating_sub(Decimal::ONE);
+    let word = if difference.is_sign_negative() { "cheaper" } else { "dearer" };
+    format!("{} {word} than owning", percent(difference.abs()))
 }
 
 fn coverage(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
@@ -253,13 +258,22 @@ mod tests {
             "Total cost   EUR 52,273.94",
             "Total       34,408.25",
             "61.5 %",
-            "188.8 % dearer than owning",
+            "2.9 times the own cost",
             "34.6 %   measured: 76.9 %",
             "−250.00",
             "- The price of aws p5.48xlarge is 143 days old",
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_difference_is_told_in_percent_or_as_a_multiple() {
+        let told = |rent: i64, own: i64| against_own(rent.into(), own.into());
+        assert_eq!(told(90, 100), "10.0 % cheaper than owning");
+        assert_eq!(told(150, 100), "50.0 % dearer than owning");
+        assert_eq!(told(300, 100), "3.0 times the own cost");
+        assert_eq!(told(300, 0), "", "nothing to compare with");
     }
 
     #[test]
