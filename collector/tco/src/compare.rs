@@ -140,7 +140,11 @@ fn priced(view: &View<'_>, own: &Own, prices: &[&RentPrice]) -> Result<Priced, T
     let name = |price: &&RentPrice| {
         format!(
             "{} in force from {}: {}, fetched {} ({})",
-            price.per_gpu_hour, price.effective_from, price.source, price.fetched_at, price.entry
+            price.per_gpu_hour.normalize(),
+            price.effective_from,
+            price.source,
+            price.fetched_at,
+            price.entry
         )
     };
     rent.source = used.iter().map(name).collect::<Vec<_>>().join("; ");
@@ -179,7 +183,7 @@ fn comparison(
 }
 
 fn note_old_prices(view: &View<'_>, notes: &mut Vec<String>) {
-    let end = view.inputs.calendar.date(view.inputs.period.to().start_ms());
+    let end = view.inputs.calendar.date(view.inputs.until_ms());
     let mut newest: BTreeMap<(&str, PriceKind), &RentPrice> = BTreeMap::new();
     for price in &view.inputs.prices {
         let known = newest.entry((&price.offer, price.kind)).or_insert(price);
@@ -191,7 +195,7 @@ fn note_old_prices(view: &View<'_>, notes: &mut Vec<String>) {
         let age = end.since(price.fetched_at).map_or(0, |age| age.get_days());
         if age > PRICE_AGE_DAYS_MAX {
             notes.push(format!(
-                "The price of {offer}, {}, was fetched on {}, {age} days before the end of the period.",
+                "The price of {offer}, {}, was fetched on {}, {age} days before the end of what is counted.",
                 kind.label(),
                 price.fetched_at
             ));

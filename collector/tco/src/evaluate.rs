@@ -18,7 +18,7 @@ use crate::tally::{Tally, tally};
 use crate::usage::Usage;
 use jiff::civil::Date;
 use rust_decimal::Decimal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that a statement is computed from.
 #[derive(Debug, Clone)]
@@ -109,8 +109,16 @@ fn check(inputs: &Inputs) -> Result<(), TcoError> {
     if inputs.sites.is_empty() {
         return invalid("number of sites".to_owned(), "0".to_owned(), "at least one");
     }
+    let mut serials = BTreeSet::new();
     for asset in &inputs.assets {
         asset.check()?;
+        if !serials.insert(asset.serial.as_str()) {
+            return invalid(
+                format!("serial {} ({})", asset.serial, asset.source),
+                "used twice".to_owned(),
+                "one asset",
+            );
+        }
         own(format!("the cost of asset {}", asset.serial), asset.cost.currency)?;
     }
     for site in &inputs.sites {

@@ -101,3 +101,32 @@ impl Money {
         Self::new(amount, self.currency)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_currency_is_three_capital_letters() {
+        assert_eq!(Currency::new("EUR"), Ok(Currency::EUR));
+        for wrong in ["", "eur", "EURO", "E1R", "€"] {
+            assert_eq!(Currency::new(wrong), Err(MoneyError::Currency(wrong.to_owned())));
+        }
+    }
+
+    #[test]
+    fn two_currencies_are_never_added() {
+        let error = Money::zero(Currency::EUR).plus(Money::zero(Currency::USD)).unwrap_err();
+        assert_eq!(error.to_string(), "cannot add EUR and USD: convert one of them first");
+        let most = Money::new(Decimal::MAX, Currency::EUR);
+        assert_eq!(most.plus(most), Err(MoneyError::Overflow));
+    }
+
+    #[test]
+    fn amounts_round_to_the_smallest_unit_of_their_currency_and_show_all_its_places() {
+        let amount = Decimal::new(-12_345, 4);
+        let rounded = |code| Money::new(amount, Currency::new(code).unwrap()).rounded().amount.to_string();
+        assert_eq!([rounded("EUR"), rounded("JPY"), rounded("KWD")], ["-1.23", "-1", "-1.235"]);
+        assert_eq!(Money::new(Decimal::from(5), Currency::EUR).rounded().amount.to_string(), "5.00");
+    }
+}

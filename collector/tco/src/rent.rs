@@ -2,7 +2,7 @@
 //!
 //! A price is in force from its effective day until the same offer has a later one: a period across a
 //! price change is priced day by day. Nothing is known before the first price of an offer. A price that
-//! was fetched more than [`PRICE_AGE_DAYS_MAX`] days before the end of the period is used and noted.
+//! was fetched more than [`PRICE_AGE_DAYS_MAX`] days before the end of what is counted is used and noted.
 
 use crate::decimal::{div, mul, sub};
 use crate::error::TcoError;

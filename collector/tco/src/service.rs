@@ -107,6 +107,7 @@ struct Builder<'a> {
     to_ms: i64,
     nodes: Vec<Node>,
     by_name: BTreeMap<String, usize>,
+    by_serial: BTreeMap<&'a str, usize>,
     gpus: Vec<Gpu>,
     /// Which GPUs already have an asset.
     paid: Vec<bool>,
@@ -122,8 +123,11 @@ impl<'a> Builder<'a> {
             by_name.insert(node.name.clone(), nodes.len());
             nodes.push(Node { name: node.name.clone(), site: node.site, gpus: Vec::new() });
         }
-        let mut gpus = Vec::new();
+        let (mut gpus, mut by_serial) = (Vec::new(), BTreeMap::new());
         for gpu in &usage.gpus {
+            if let Some(serial) = &gpu.serial {
+                by_serial.entry(serial.as_str()).or_insert(gpus.len());
+            }
             if let Some(node) = nodes.get_mut(gpu.node) {
                 node.gpus.push(gpus.len());
             }
@@ -132,7 +136,7 @@ impl<'a> Builder<'a> {
         }
         let (from_ms, to_ms) = (inputs.period.from().start_ms(), inputs.until_ms());
         let paid = vec![false; gpus.len()];
-        Self { usage, calendar, from_ms, to_ms, nodes, by_name, gpus, paid, notes: Vec::new() }
+        Self { usage, calendar, from_ms, to_ms, nodes, by_name, by_serial, gpus, paid, notes: Vec::new() }
     }
 
     fn node(&mut self, name: &str, site: usize) -> usize {
@@ -171,9 +175,8 @@ impl<'a> Builder<'a> {
     /// GPUs that belong to an asset; `None` where it only serves the GPUs of others.
     fn take(&mut self, asset: &Asset, by_serial: bool) -> Result<Option<Vec<usize>>, TcoError> {
         let gpus = if by_serial {
-            let own = |gpu: &GpuUse| gpu.serial.as_deref() == Some(asset.serial.as_str());
-            match self.usage.gpus.iter().position(own) {
-                Some(gpu) => vec![gpu],
+            match self.by_serial.get(asset.serial.as_str()) {
+                Some(&gpu) => vec![gpu],
                 None => return Ok(None),
             }
         } else {

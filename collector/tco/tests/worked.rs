@@ -417,3 +417,27 @@ fn a_period_that_is_not_over_counts_to_now() {
             .starts_with("The period is not over: time, energy and cost are counted to 2024-02-15T12")
     );
 }
+
+#[test]
+fn a_year_of_months_in_a_half_hour_zone_costs_the_yearly_amount() {
+    let india = gpuledger_tco::calendar::Calendar::new(jiff::tz::TimeZone::get("Asia/Kolkata").unwrap());
+    let mut whole = inputs(period("2023-01-01", "2024-01-01"), GroupBy::Month, usage(&["n1"], 1, &[]));
+    whole.calendar = india;
+    whole.overheads = four_hour_inputs(GroupBy::Month).overheads;
+    let at = |text: &str| text.parse().unwrap();
+    // The year begins at 18:30 UTC, so its rows begin at 19:00.
+    whole.period =
+        gpuledger_tco::calendar::Period::new(at("2022-12-31T19:00:00Z"), at("2023-12-31T19:00:00Z")).unwrap();
+    let statement = evaluate(&whole).unwrap();
+    check_sums(&statement);
+    assert_eq!(statement.groups.len(), 12);
+    assert_eq!(statement.total.amount, dec("878.40"));
+}
+
+#[test]
+fn a_serial_that_stands_twice_is_refused() {
+    let mut inputs = inputs(period("2024-02-01", "2024-03-01"), GroupBy::Node, usage(&["n1"], 8, &[]));
+    inputs.assets = vec![server("SN1", "n1", "1"), server("SN1", "n2", "1")];
+    let error = evaluate(&inputs).unwrap_err().to_string();
+    assert_eq!(error, "serial SN1 (fleet.toml line 9) is used twice: expected one asset");
+}

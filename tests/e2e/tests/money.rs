@@ -1,5 +1,6 @@
 //! Money on real input: measured power of real servers, priced with real hourly prices and rents.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -107,10 +108,19 @@ fn measured_runs_at_hourly_prices_cost_and_emit_what_the_reference_says() -> Res
     Ok(())
 }
 
-/// Our price list from the history of one instance type in one region.
+/// Our price list from the history of one instance type in one region; the last price of a day counts.
 fn price_list(cloud: &Path, instance: &str, region: &str, folder: &Path) -> Result<()> {
     let file = std::fs::File::open(cloud.join("aws_gpu_2022_2024.csv.gz"))?;
     let mut history = csv::Reader::from_reader(flate2::read::MultiGzDecoder::new(file));
+    let mut by_time = BTreeMap::new();
+    for row in history.records() {
+        let row = row?;
+        if (&row[2], &row[3]) == (region, instance) {
+            by_time.insert(row[0].to_owned(), row);
+        }
+    }
+    let by_day: BTreeMap<_, _> =
+        by_time.into_iter().map(|(time, row)| (time[..10].to_owned(), row)).collect();
     let mut list = csv::Writer::from_path(folder.join("prices.csv"))?;
     list.write_record([
         "offer",
@@ -123,29 +133,17 @@ fn price_list(cloud: &Path, instance: &str, region: &str, folder: &Path) -> Resu
         "source",
         "licence",
     ])?;
-    for row in history.records() {
-        let row = row?;
-        if (&row[2], &row[3]) == (region, instance) {
-            let offer = format!("aws {instance} {region}");
-            let source = format!("karpenter-provider-aws@{}", &row[1]);
-            list.write_record([
-                &offer,
-                "on_demand",
-                &row[4],
-                &row[6],
-                &row[5],
-                "USD",
-                &row[0],
-                &source,
-                "Apache-2.0",
-            ])?;
-        }
+    for (day, row) in by_day {
+        let offer = format!("aws {instance} {region}");
+        let source = format!("karpenter-provider-aws@{}", &row[1]);
+        let record = [&offer, "on_demand", &row[4], &row[6], &row[5], "USD", &day, &source, "Apache-2.0"];
+        list.write_record(record)?;
     }
     Ok(list.flush()?)
 }
 
 const RENTED: &str = "currency = \"USD\"\nprices = \"prices.csv\"\n[[site]]\nname = \"dc\"\n\
-    [[node]]\nname = \"*\"\ngpus = 8\nmodel = \"NVIDIA H100\"\npower_only = \"active\"\n";
+    [[node]]\nname = \"*\"\ngpus = 8\nmodel = \"NVIDIA H100 80GB HBM3\"\npower_only = \"active\"\n";
 
 #[test]
 fn a_run_would_have_cost_its_node_hours_at_the_cloud_price_of_that_day() -> Result<()> {
@@ -184,7 +182,7 @@ fn a_price_list_that_begins_later_is_refused_with_the_day() -> Result<()> {
     let output = command.args(["--from", "2024-05-01", "--to", "2024-06-01"]).output()?;
     let told = String::from_utf8(output.stderr)?;
     ensure!(output.status.code() == Some(2), "{:?}: {told}", output.status);
-    ensure!(told.contains("no rent price of NVIDIA H100 is in force on 2024-05-"), "{told}");
+    ensure!(told.contains("no rent price of NVIDIA H100 80GB HBM3 is in force on 2024-05-"), "{told}");
     ensure!(told.contains("the earliest is 2025-06-01"), "{told}");
     Ok(())
 }
