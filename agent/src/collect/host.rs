@@ -44,7 +44,7 @@ impl HostSource {
         let system = self.system.as_ref();
         Host {
             hostname: hostname(),
-            os: System::long_os_version().unwrap_or_default(),
+            os: System::long_os_version().unwrap_or_default(), // not a measurement
             driver_version: None,
             memory_bytes: system.map(System::total_memory).filter(|&bytes| bytes > 0),
             cpus: system.and_then(|s| u32::try_from(s.cpus().len()).ok()).filter(|&cpus| cpus > 0),

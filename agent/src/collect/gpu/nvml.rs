@@ -16,9 +16,9 @@ use gpuledger_proto::ids::GpuUuid;
 use gpuledger_proto::reading::{Absence, Reading};
 use nvml_wrapper::enum_wrappers::device::{Clock, EccCounter, MemoryError, TemperatureSensor};
 use nvml_wrapper::enums::device::{DeviceArchitecture, SampleValue};
-use nvml_wrapper::error::NvmlError;
+pub(super) use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
 use nvml_wrapper::structs::device::FieldId;
-use nvml_wrapper::{Device, Nvml};
+pub(super) use nvml_wrapper::{Device, Nvml};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -112,7 +112,7 @@ fn describe(nvml: &Nvml, index: u32, simulated: bool) -> Result<Gpu, Fault> {
     let uuid = device.uuid().map_err(whole)?;
     Ok(Gpu {
         uuid: GpuUuid::new(&uuid).map_err(|_| Fault::Gpu(Absence::Failed))?,
-        model: device.name().unwrap_or_default(),
+        model: device.name().unwrap_or_default(), // not a measurement
         serial: device.serial().ok().filter(|s| !s.is_empty() && s != "0"),
         pci_bus_id: device.pci_info().ok().map(|pci| pci.bus_id),
         index,

@@ -4,8 +4,7 @@
 //! lives on this stack, and returns the library's own error.
 #![allow(unsafe_code, reason = "NVML is a C library: these are the symbols that no safe wrapper has")]
 
-use nvml_wrapper::error::{NvmlError, nvml_sym, nvml_try};
-use nvml_wrapper::{Device, Nvml};
+use super::nvml::{Device, Nvml, NvmlError, nvml_sym, nvml_try};
 use nvml_wrapper_sys::bindings as sys;
 
 /// Exported by simulated libraries only, so that their readings are never taken for hardware's.

@@ -36,7 +36,8 @@ impl ProcessUsers {
         // who runs it is kept from us.
         let status = std::fs::read_to_string(path).map_err(|_| Absence::NoPermission)?;
         let uid = real_uid(&status).ok_or(Absence::Failed)?;
-        let passwd = std::fs::read_to_string(&self.passwd_path).unwrap_or_default();
+        // Without the file, users go by their numbers.
+        let passwd = std::fs::read_to_string(&self.passwd_path).unwrap_or_default(); // not a measurement
         Ok(user_name(&passwd, uid).unwrap_or_else(|| uid.to_string()))
     }
 }
@@ -67,8 +68,10 @@ fn equal_shares(users: BTreeSet<String>) -> Reading<Holding> {
     if users.len() > SHARES_PER_HOLDING_MAX {
         return Reading::Absent(Absence::Failed);
     }
-    // Nobody to share with: nobody holds it.
-    let parts = gpuledger_units::largest_remainder(1_000_000, &vec![1; users.len()]).unwrap_or_default();
+    let Some(parts) = gpuledger_units::largest_remainder(1_000_000, &vec![1; users.len()]) else {
+        // Nobody to share with: nobody holds it.
+        return Reading::Value(Vec::new());
+    };
     let owner = |name| Owner { kind: OwnerKind::User, account: String::new(), name, job: String::new() };
     let shares = users.into_iter().zip(parts).map(|(name, part)| {
         let share_ppm = u32::try_from(part).map_err(|_| Absence::Failed)?;
