@@ -135,10 +135,10 @@ pub fn value(sample: &Value) -> Option<f64> {
 fn collector(folder: &Path, grpc: u16, http: u16) -> Result<Process> {
     std::fs::write(folder.join("fleet.toml"), FLEET)?;
     let config = format!(
-        "ledger = {:?}\nfleet = {:?}\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
+        "ledger = \"{}\"\nfleet = \"{}\"\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
          commit_interval = \"200ms\"\n",
-        folder.join("ledger.db"),
-        folder.join("fleet.toml"),
+        folder.join("ledger.db").display(),
+        folder.join("fleet.toml").display(),
     );
     let file = folder.join("collector.toml");
     std::fs::write(&file, config)?;
@@ -168,8 +168,9 @@ fn agent(folder: &Path, node: &str, grpc: u16) -> Result<Process> {
 fn scraper(prometheus: &Path, folder: &Path, http: u16, port: u16) -> Result<Process> {
     let rules: PathBuf = built::root()?.join("dashboards/rules/gpuledger.rules.yml");
     let config = format!(
-        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [{rules:?}]\n\
-         scrape_configs:\n- job_name: gpuledger\n  static_configs: [{{targets: [\"127.0.0.1:{http}\"]}}]\n"
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [\"{}\"]\n\
+         scrape_configs:\n- job_name: gpuledger\n  static_configs: [{{targets: [\"127.0.0.1:{http}\"]}}]\n",
+        rules.display()
     );
     let file = folder.join("prometheus.yml");
     std::fs::write(&file, config)?;
