@@ -4,16 +4,15 @@
 //! SIGTERM or SIGINT nothing more is read, what was folded is committed and acknowledged, and the
 //! ledger is closed; what could not be committed is still in the agents' spools.
 
-mod costs;
 mod serve;
 
 use crate::config::Config;
+use crate::costing::MonthCosts;
 use crate::export::{Exporter, Health, watch_costs, watch_totals};
 use crate::fleet::{Fleet, FleetError};
 use crate::http;
 use crate::ingest::{Ingest, TelemetryService};
 use crate::latest::Latest;
-use costs::MonthCosts;
 use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::{Ledger, LedgerError};
 use serve::Servers;

@@ -1,11 +1,13 @@
 //! Joins the ledger with the register and has the money engine evaluate both. The only place that
 //! knows the ledger and the engine.
 
+mod assets;
+mod month;
 #[cfg(test)]
 mod tests;
 mod usage;
 
-use crate::fleet::{Fleet, FleetError, assets_csv};
+use crate::fleet::{Fleet, FleetError};
 use gpuledger_ledger::{Hour, HourRange, Ledger, LedgerError};
 use gpuledger_tco::asset::{Asset, Place};
 use gpuledger_tco::calendar::{Calendar, Month, UtcHour};
@@ -13,7 +15,9 @@ use gpuledger_tco::statement::{GroupBy, Statement};
 use gpuledger_tco::{Inputs, TcoError, evaluate};
 use jiff::Timestamp;
 
+pub use assets::{ImportAssetsError, import_assets};
 pub use gpuledger_tco::calendar::Period;
+pub use month::MonthCosts;
 
 /// Why a statement could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -93,7 +97,7 @@ async fn evaluate_as_of(
     by: GroupBy,
     now: Option<Timestamp>,
 ) -> Result<Statement, CostingError> {
-    let assets = assets(ledger, fleet).await?;
+    let assets = assets::all(ledger, fleet).await?;
     let usage = usage::read(ledger, fleet, &assets, range(period)).await?;
     let inputs = Inputs {
         title: "Total cost of ownership".to_owned(),
@@ -125,20 +129,6 @@ fn notes(fleet: &Fleet) -> Vec<String> {
 fn range(period: Period) -> HourRange {
     let hour = |hour: UtcHour| Hour(hour.0);
     HourRange { from: hour(period.from()), to: hour(period.to()) }
-}
-
-/// Assets of the register and those imported into the ledger.
-async fn assets(ledger: &dyn Ledger, fleet: &Fleet) -> Result<Vec<Asset>, CostingError> {
-    let mut assets = fleet.assets.clone();
-    for stored in ledger.assets().await? {
-        let asset = assets_csv::from_stored(&stored)?;
-        if let Some(known) = fleet.assets.iter().find(|known| known.serial == asset.serial) {
-            let (register, ledger) = (known.source.clone(), asset.source);
-            return Err(CostingError::AssetTwice { serial: asset.serial, register, ledger });
-        }
-        assets.push(asset);
-    }
-    Ok(assets)
 }
 
 /// Names of nodes that only assets know.

@@ -1,6 +1,5 @@
 //! What the month has cost so far, for `/metrics`.
 
-use crate::costing;
 use crate::export::MonthToDate;
 use crate::fleet::Fleet;
 use async_trait::async_trait;
@@ -20,7 +19,7 @@ pub struct MonthCosts {
 impl MonthToDate for MonthCosts {
     async fn statement(&self) -> Result<Option<Statement>, Box<dyn Error + Send + Sync>> {
         let statement =
-            costing::month_to_date(&*self.ledger, &self.fleet, GroupBy::Node, Timestamp::now()).await?;
+            super::month_to_date(&*self.ledger, &self.fleet, GroupBy::Node, Timestamp::now()).await?;
         Ok(Some(statement))
     }
 }
