@@ -3,7 +3,8 @@
 use super::Failure;
 use super::progress::Progress;
 use super::resolve::{ImportAssets, ImportTelemetry};
-use crate::fleet::{self, ImportAssetsError};
+use crate::costing::{self, ImportAssetsError};
+use crate::fleet;
 use crate::import::{self, ImportError, Mapping, Summary, table};
 use crate::report::number::{count, grouped, hours, kwh};
 use gpuledger_ledger::sqlite::SqliteLedger;
@@ -42,7 +43,7 @@ pub async fn assets(task: ImportAssets) -> Result<(), Failure> {
     fleet::assets_csv::read_assets(&task.file, text.trim_start_matches('\u{feff}'))
         .map_err(|error| Failure::Usage(format!("{error}\nNothing was imported.")))?;
     let ledger = SqliteLedger::open(&task.ledger)?;
-    let count = fleet::import_assets(&ledger, &task.file).await.map_err(|error| match error {
+    let count = costing::import_assets(&ledger, &task.file).await.map_err(|error| match error {
         ImportAssetsError::File(error) => Failure::Usage(format!("{error}\nNothing was imported.")),
         ImportAssetsError::Ledger(error) => error.into(),
     })?;

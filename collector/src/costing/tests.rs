@@ -102,7 +102,7 @@ async fn assets_of_the_register_and_of_the_ledger_both_count_and_never_twice() {
     let csv = folder.path().join("assets.csv");
     let text = "serial,node,gpus,cost,currency,life_months,in_service\nSN2,gpu-02,8,7440,EUR,1,2026-10-01\n";
     std::fs::write(&csv, text).unwrap();
-    crate::fleet::import_assets(&ledger, &csv).await.unwrap();
+    import_assets(&ledger, &csv).await.unwrap();
     let asset = "[[asset]]\nserial = \"SN1\"\nnode = \"gpu-01\"\ngpus = 2\ncost = \"744\"\nlife_months = 1\n\
         in_service = 2026-10-01\n";
     let with_asset = fleet(folder.path(), &format!("{REGISTER}{asset}"));
@@ -166,4 +166,21 @@ async fn a_garbled_asset_of_the_ledger_is_named() {
     let error =
         statement(&ledger, &Fleet::empty(), two_hours(), GroupBy::Model).await.unwrap_err().to_string();
     assert!(error.starts_with("ledger: asset SN9: cannot be read"), "{error}");
+}
+
+#[tokio::test]
+async fn one_bad_line_in_a_file_of_assets_stores_none_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = small_ledger(folder.path()).await;
+    let csv = folder.path().join("assets.csv");
+    let text = "\u{feff}serial,node,cost,currency,life_months,in_service\n\
+        SN1,gpu-01,100,EUR,12,2026-10-01\nSN2,gpu-01,100,EUR,12,2026-10-01\n";
+    std::fs::write(&csv, text.replace("SN1", "SN3").replace("SN2,gpu-01,100", "SN4,gpu-01,1OO")).unwrap();
+    let error = import_assets(&ledger, &csv).await.unwrap_err().to_string();
+    assert!(error.ends_with("assets.csv:3: column cost: \"1OO\" is not a number; expected digits with a point and no separators, such as 1234.50"), "{error}");
+    assert_eq!(ledger.assets().await.unwrap(), []);
+    std::fs::write(&csv, text).unwrap();
+    assert_eq!(import_assets(&ledger, &csv).await.unwrap(), 2);
+    assert_eq!(import_assets(&ledger, &csv).await.unwrap(), 2, "again replaces them");
+    assert_eq!(ledger.assets().await.unwrap().len(), 2);
 }

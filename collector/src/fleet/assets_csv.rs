@@ -15,7 +15,6 @@
 
 use super::cells::{Row, Table};
 use super::error::FleetError;
-use gpuledger_ledger::{Ledger, LedgerError, StoredAsset};
 use gpuledger_tco::asset::{Asset, Place};
 use gpuledger_tco::money::{Currency, Money};
 use jiff::civil::Date;
@@ -37,24 +36,6 @@ const COLUMNS: [&str; 11] = [
     "life_years",
     "in_service",
 ];
-
-/// Why assets could not be imported; nothing was stored.
-#[derive(Debug, thiserror::Error)]
-pub enum ImportAssetsError {
-    #[error(transparent)]
-    File(#[from] FleetError),
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-}
-
-/// Reads a file of assets and stores all of them or none. Returns how many.
-pub async fn import_assets(ledger: &dyn Ledger, path: &Path) -> Result<usize, ImportAssetsError> {
-    let assets = read_assets(path, &super::read_file(path)?)?;
-    let count = assets.len();
-    let stored: Result<Vec<_>, _> = assets.iter().map(to_stored).collect();
-    ledger.put_assets(stored?).await?;
-    Ok(count)
-}
 
 /// Every asset of a file, checked.
 pub fn read_assets(path: &Path, text: &str) -> Result<Vec<Asset>, FleetError> {
@@ -128,7 +109,8 @@ struct Document {
     source: String,
 }
 
-fn to_stored(asset: &Asset) -> Result<StoredAsset, FleetError> {
+/// The document of an asset.
+pub fn to_document(asset: &Asset) -> Result<String, FleetError> {
     let (node, site) = match asset.place.clone() {
         Place::Node(node) => (Some(node), None),
         Place::Site(site) => (None, Some(site)),
@@ -146,16 +128,15 @@ fn to_stored(asset: &Asset) -> Result<StoredAsset, FleetError> {
         in_service: asset.in_service,
         source: asset.source.clone(),
     };
-    let document = serde_json::to_string(&document)
-        .map_err(|error| FleetError::new(asset.source.clone(), format!("cannot be stored: {error}")))?;
-    Ok(StoredAsset { serial: asset.serial.clone(), document })
+    serde_json::to_string(&document)
+        .map_err(|error| FleetError::new(asset.source.clone(), format!("cannot be stored: {error}")))
 }
 
-/// An asset of the ledger, checked again: the document may be of another version.
-pub fn from_stored(stored: &StoredAsset) -> Result<Asset, FleetError> {
-    let place = format!("ledger: asset {}", stored.serial);
+/// The asset of a document, checked again: it may be of another version.
+pub fn from_document(serial: &str, document: &str) -> Result<Asset, FleetError> {
+    let place = format!("ledger: asset {serial}");
     let fail = |message: String| FleetError::new(place.clone(), message);
-    let document: Document = serde_json::from_str(&stored.document)
+    let document: Document = serde_json::from_str(document)
         .map_err(|error| fail(format!("cannot be read ({error}); import it again")))?;
     let asset = Asset {
         serial: document.serial,

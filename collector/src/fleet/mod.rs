@@ -19,7 +19,6 @@ mod site;
 #[cfg(test)]
 mod tests;
 
-pub use assets_csv::{ImportAssetsError, import_assets};
 pub use error::FleetError;
 
 use gpuledger_tco::asset::Asset;
@@ -89,7 +88,8 @@ impl Fleet {
     }
 }
 
-fn read_file(path: &Path) -> Result<String, FleetError> {
+/// The text of a file of the register.
+pub fn read_file(path: &Path) -> Result<String, FleetError> {
     let place = path.display().to_string();
     let fail = |message: String| FleetError::new(place.clone(), message);
     let size = std::fs::metadata(path).map_err(|error| fail(format!("cannot be read: {error}")))?.len();
