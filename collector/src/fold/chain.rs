@@ -8,7 +8,8 @@
 //!
 //! Rules, in order:
 //! 1. Time: the interval from the sample before, where it is not longer than the longest gap, and
-//!    only the parts that were not counted yet.
+//!    only the parts that were not counted yet. The time between two epochs counts too, but for
+//!    imported power: what was used between two files is in neither.
 //! 2. Counter, live: the whole increase. A counter that fell, or that belongs to another boot, was
 //!    reset: its new value is the increase, and what the integrated power says beyond it is the
 //!    estimated tail.
@@ -90,8 +91,14 @@ impl DeviceMemory {
                 self.bridged.claim(energy.span.from, energy.span.to, &mut Vec::new());
             }
         }
+        // Only an import has no boot.
+        let unbridged = matches!(place, Place::Takeover { own: None, .. })
+            && origin.boot.is_none()
+            && point.counterless
+            && point.integrated_mj.is_some();
         if let Some(from) = place.previous_ms()
             && timed
+            && !unbridged
             && point.at_ms.saturating_sub(from) <= origin.longest_gap_ms
         {
             self.covered.claim(from, point.at_ms, &mut step.time);
@@ -102,15 +109,13 @@ impl DeviceMemory {
 
     fn place(&self, epoch: Epoch, at_ms: u64) -> Place {
         let own = self.heads.iter().position(|h| h.epoch == epoch);
-        match (self.heads.first(), own) {
-            (None, _) => Place::First,
-            (Some(&live), Some(0)) => Place::Live(live),
-            (Some(&live), Some(at)) if at_ms > live.at_ms => {
-                Place::Takeover { live, own: Some(self.heads[at]) }
-            }
-            (Some(_), Some(at)) => Place::Late(self.heads[at]),
-            (Some(&live), None) if at_ms >= live.at_ms => Place::Takeover { live, own: None },
-            (Some(_), None) => Place::First,
+        let Some(&live) = self.heads.first() else { return Place::First };
+        match own {
+            Some(0) => Place::Live(live),
+            Some(at) if at_ms > live.at_ms => Place::Takeover { live, own: Some(self.heads[at]) },
+            Some(at) => Place::Late(self.heads[at]),
+            None if at_ms >= live.at_ms => Place::Takeover { live, own: None },
+            None => Place::First,
         }
     }
 
@@ -205,7 +210,7 @@ impl DeviceMemory {
             Place::Live(head) | Place::Late(head) | Place::Takeover { live: head, .. } => Some(head),
             Place::First => None,
         };
-        let counted: u64 = energy.iter().filter(|e| !e.estimated).map(|e| e.mj).sum();
+        let added_mj: u64 = energy.iter().filter(|e| !e.estimated).map(|e| e.mj).sum();
         let late = matches!(place, Place::Late(_));
         let head = Head {
             epoch: origin.epoch,
@@ -217,7 +222,7 @@ impl DeviceMemory {
             at_ms: point.at_ms,
             counter,
             integrated,
-            late_mj: if late { before.map_or(0, |h| h.late_mj).saturating_add(counted) } else { 0 },
+            late_mj: if late { before.map_or(0, |h| h.late_mj).saturating_add(added_mj) } else { 0 },
         };
         let behind_live = late || (matches!(place, Place::First) && !self.heads.is_empty());
         self.heads.retain(|h| h.epoch != origin.epoch);

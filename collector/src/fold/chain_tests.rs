@@ -59,6 +59,21 @@ fn a_restart_of_the_agent_loses_no_energy() {
 }
 
 #[test]
+fn time_between_two_imports_of_power_is_not_observed() {
+    let mut memory = DeviceMemory::default();
+    let mut import = |epoch, at_ms, mj| {
+        let origin = Origin { boot: None, ..origin(epoch) };
+        let step = memory.advance(origin, integrated(at_ms, mj), true);
+        let energy: u64 = step.energy.iter().map(|e| e.mj).sum();
+        (step.time.iter().map(|s| s.length()).sum::<u64>(), energy)
+    };
+    assert_eq!([import(1, 0, 0), import(1, 1_000, 90)], [(0, 0), (1_000, 90)]);
+    assert_eq!([import(2, 4_000, 0), import(2, 5_000, 80)], [(0, 0), (1_000, 80)]);
+    // What lies between can still be told later.
+    assert_eq!([import(3, 1_000, 0), import(3, 4_000, 300)], [(0, 0), (3_000, 300)]);
+}
+
+#[test]
 fn energy_over_a_long_gap_is_counted_and_marked_and_its_time_is_not() {
     let mut memory = DeviceMemory::default();
     let points = [(1, counter(0, 100)), (1, counter(1_000, 200)), (2, counter(601_000, 9_200))];

@@ -127,7 +127,7 @@ mod tests {
         let mut coverage = Coverage::default();
         let spans = u64::try_from(SPANS_MAX).unwrap() + 1;
         for i in 0..spans {
-            let gap = if i == 3 { 1 } else { 0 };
+            let gap = u64::from(i == 3);
             claim(&mut coverage, i * 100 - gap, i * 100 + 10);
         }
         assert_eq!(coverage.spans().len(), SPANS_MAX);

@@ -167,13 +167,12 @@ impl<'a> Gpu<'a> {
         let processes = columns.processes.amount(sample);
         let busy = columns.utilization.amount(sample).or(processes);
         Ok(match (busy, holder, processes) {
-            (None, _, _) => (State::Unmonitored, NOBODY),
             (Some(1..), Some(shares), _) if !shares.is_empty() => (State::Active, shares),
             (Some(1..), _, _) => (State::Active, UNKNOWN),
             (Some(0), Some(shares), _) if !shares.is_empty() => (State::Held, shares),
             (Some(0), Some(_), _) | (Some(0), None, Some(0)) => (State::Free, NOBODY),
             (Some(0), None, Some(_)) => (State::Held, UNKNOWN),
-            (Some(0), None, None) => (State::Unmonitored, NOBODY),
+            (None, _, _) | (Some(0), None, None) => (State::Unmonitored, NOBODY),
         })
     }
 

@@ -82,7 +82,7 @@ impl NodeMemory {
 
     pub fn decode(blob: &[u8]) -> Result<Self, StateError> {
         let node = WireNode::decode(blob).map_err(|e| StateError(e.to_string()))?;
-        let devices = node.devices.into_iter().map(from_wire).collect::<Result<_, _>>()?;
+        let devices = node.devices.iter().map(from_wire).collect::<Result<_, _>>()?;
         Ok(Self { devices })
     }
 }
@@ -158,19 +158,19 @@ fn head_to_wire(head: &Head) -> WireHead {
     }
 }
 
-fn from_wire(wire: WireDevice) -> Result<(Device, DeviceMemory), StateError> {
+fn from_wire(wire: &WireDevice) -> Result<(Device, DeviceMemory), StateError> {
     let device = wire.gpu.map_or(Device::Node, |key| Device::Gpu(GpuKey(key)));
     let memory = DeviceMemory {
         covered: coverage(&wire.covered)?,
         bridged: coverage(&wire.bridged)?,
-        heads: wire.heads.into_iter().map(head_from_wire).collect::<Result<_, _>>()?,
+        heads: wire.heads.iter().map(head_from_wire).collect::<Result<_, _>>()?,
         counted_mj: wire.counted_mj,
         estimated_mj: wire.estimated_mj,
     };
     Ok((device, memory))
 }
 
-fn head_from_wire(wire: WireHead) -> Result<Head, StateError> {
+fn head_from_wire(wire: &WireHead) -> Result<Head, StateError> {
     let boot = if wire.boot.is_empty() {
         None
     } else {

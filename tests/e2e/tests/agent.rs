@@ -1,5 +1,6 @@
 //! The agent's program: what `probe` says over simulated GPUs, and how wrong settings are refused.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -110,7 +111,7 @@ fn a_reading_that_fails_is_absent_with_its_reason_and_never_zero() -> Result<()>
         ("UNKNOWN", r#"["nvmlDeviceGetUtilizationRates"]"#),
         ("TIMEOUT", r#"["nvmlDeviceGetEnforcedPowerLimit"]"#),
     ] {
-        scenario += &format!("[[fault]]\nkind = \"answer\"\ngpu = 0\ncode = \"{code}\"\ncalls = {calls}\n");
+        write!(scenario, "[[fault]]\nkind = \"answer\"\ngpu = 0\ncode = \"{code}\"\ncalls = {calls}\n")?;
     }
     let report = probe(folder.path(), &scenario)?;
     let gpu = &report["gpus"][0];
