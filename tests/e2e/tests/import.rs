@@ -252,6 +252,19 @@ fn a_hole_longer_than_the_longest_gap_is_unmonitored_and_reported() -> Result<()
 }
 
 #[test]
+fn the_pause_between_two_imported_runs_is_not_observed() -> Result<()> {
+    let ledger = Ledger::new()?;
+    let mapping = ["--node", "a", "--time-column", "t", "--time-unit", "s", "--power-column", "w"];
+    for (name, first) in [("one.csv", 1_715_900_000u64), ("two.csv", 1_715_900_040)] {
+        let file = ledger.file(name);
+        std::fs::write(&file, format!("t,w\n{first},100\n{},100\n", first + 10))?;
+        ledger.import(&file, &mapping)?;
+    }
+    ensure!(ledger.sums()? == (2_000_000, 20_000), "{:?}", ledger.sums()?);
+    Ok(())
+}
+
+#[test]
 fn rows_in_any_order_give_the_same_ledger() -> Result<()> {
     let header = "n,t,w\n";
     let mut lines: Vec<String> = (0..500u64)
