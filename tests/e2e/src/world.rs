@@ -31,9 +31,14 @@ pub struct World {
 
 impl World {
     pub fn new() -> Result<Self> {
+        Self::with("")
+    }
+
+    /// A world whose collector has these settings too.
+    pub fn with(settings: &str) -> Result<Self> {
         let world = Self { folder: tempfile::tempdir()?, grpc: free_port()?, http: free_port()? };
         let text = format!(
-            "ledger = \"{}\"\ngrpc_listen = \"127.0.0.1:{}\"\nhttp_listen = \"127.0.0.1:{}\"\ncommit_interval = \"100ms\"\n",
+            "ledger = \"{}\"\ngrpc_listen = \"127.0.0.1:{}\"\nhttp_listen = \"127.0.0.1:{}\"\ncommit_interval = \"100ms\"\n{settings}\n",
             world.ledger().display(),
             world.grpc,
             world.http
@@ -69,7 +74,8 @@ impl World {
         let folder = self.folder.path().join(name);
         std::fs::create_dir(&folder)?;
         let fake = FakeNvml::new(&folder, &format!("node = {name:?}\n{scenario}"))?;
-        Ok(Node { name: name.to_owned(), collector: format!("127.0.0.1:{}", self.grpc), folder, fake })
+        let collector = format!("127.0.0.1:{}", self.grpc);
+        Ok(Node { name: name.to_owned(), interval_ms: INTERVAL_MS, collector, folder, fake })
     }
 
     /// The collector's own judgement on the ledger.
@@ -101,6 +107,8 @@ impl World {
 pub struct Node {
     pub name: String,
     pub fake: FakeNvml,
+    /// Time between two samples, at most [`INTERVAL_MS`].
+    pub interval_ms: u64,
     folder: PathBuf,
     collector: String,
 }
@@ -115,7 +123,12 @@ impl Node {
         let mut command = Command::new(built::binary("gpuledger-agent")?);
         self.fake.attach(&mut command);
         command.args(["run", "--config", "/dev/null", "--batch-span", "1s", "--node", &self.name]);
-        command.args(["--sample-interval", &format!("{INTERVAL_MS}ms"), "--collector", &self.collector]);
+        command.args([
+            "--sample-interval",
+            &format!("{}ms", self.interval_ms),
+            "--collector",
+            &self.collector,
+        ]);
         command.arg("--spool-dir").arg(self.spool());
         Ok(command)
     }
