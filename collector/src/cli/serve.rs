@@ -3,6 +3,7 @@
 use super::Failure;
 use crate::app;
 use crate::config::Config;
+use crate::fleet::Fleet;
 use std::io::{self, IsTerminal as _, Write as _};
 
 /// Serves until the process is told to stop. Logs go to standard error.
@@ -16,14 +17,19 @@ pub fn serve(config: Config) -> Result<(), Failure> {
     })
 }
 
-/// Says what a configuration that was found good means.
+/// Says what a configuration and a register that were found good mean.
 pub fn check(config: &Config) -> Result<(), Failure> {
+    let register = match &config.fleet {
+        Some(path) => {
+            let fleet = Fleet::load(path).map_err(|error| Failure::Usage(error.to_string()))?;
+            let (sites, assets, prices) = (fleet.sites.len(), fleet.assets.len(), fleet.prices.len());
+            format!("{}: {sites} sites, {assets} assets, {prices} rent prices", path.display())
+        }
+        None => "none: nothing has a cost".to_owned(),
+    };
     let mut out = io::stdout().lock();
     writeln!(out, "ledger       {}", config.ledger.display())?;
-    match &config.fleet {
-        Some(fleet) => writeln!(out, "fleet        {}", fleet.display())?,
-        None => writeln!(out, "fleet        none: nothing has a cost")?,
-    }
+    writeln!(out, "fleet        {register}")?;
     writeln!(out, "agents       {}", config.grpc_listen)?;
     writeln!(out, "HTTP         {}", config.http_listen)?;
     Ok(out.flush()?)

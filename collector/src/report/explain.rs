@@ -1,7 +1,7 @@
 //! Single lines of a statement with all that they were computed from.
 
 use super::columns::wrap;
-use super::number::amount;
+use super::number::{amount, brief};
 use gpuledger_tco::statement::{Line, Statement};
 use std::io::{self, Write};
 
@@ -39,7 +39,7 @@ pub fn write(lines: &[&Line], out: &mut dyn Write) -> io::Result<()> {
         }
         for input in &line.inputs {
             let unit = if input.unit.is_empty() { String::new() } else { format!(" {}", input.unit) };
-            writeln!(out, "    {:<28} {}{unit}", input.name, input.value.normalize())?;
+            writeln!(out, "    {:<28} {}{unit}", input.name, brief(input.value))?;
             if !input.source.is_empty() {
                 writeln!(out, "    {:<28} from {}", "", input.source)?;
             }
@@ -60,7 +60,7 @@ mod tests {
         let mut out = Vec::new();
         write(&lines, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        for part in ["EUR 3,290.31", "= quantity × price", "18234.5612 kWh", "from fleet.toml: site dc1"] {
+        for part in ["EUR 3,290.31", "= quantity × price", "18,234.5612 kWh", "from fleet.toml: site dc1"] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
     }

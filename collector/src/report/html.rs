@@ -2,7 +2,7 @@
 
 use super::chart::{self, Axis, Bar, Part};
 use super::figures::{ByFamily, ratio};
-use super::number::{amount, count, grouped, money, or_absent, percent, rate};
+use super::number::{amount, brief, count, grouped, money, or_absent, percent, rate};
 use super::{Format, family_name, group_name};
 use askama::Template;
 use gpuledger_tco::statement::{Comparison, Family, Group, Rates, StateHours, Statement};
@@ -321,7 +321,7 @@ fn explained(line: &gpuledger_tco::statement::Line) -> Explained<'_> {
     let input = |input: &gpuledger_tco::statement::Input| {
         let unit = if input.unit.is_empty() { String::new() } else { format!(" {}", input.unit) };
         let source = if input.source.is_empty() { String::new() } else { format!(" ({})", input.source) };
-        format!("{} {}{unit}{source}", input.name, input.value.normalize())
+        format!("{} {}{unit}{source}", input.name, brief(input.value))
     };
     Explained {
         id: &line.id,

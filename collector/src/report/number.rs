@@ -32,6 +32,13 @@ pub fn grouped(value: Decimal, places: u32) -> String {
     out
 }
 
+/// A quantity or price for reading: as many digits as say something. Programs get all of them.
+pub fn brief(value: Decimal) -> String {
+    let small = value.abs() < Decimal::ONE;
+    let rounded = if small { value.round_sf(6).unwrap_or(value) } else { value.round_dp(4) }.normalize();
+    grouped(rounded, rounded.scale())
+}
+
 /// A count with separators.
 pub fn count(value: u64) -> String {
     grouped(Decimal::from(value), 0)
@@ -104,6 +111,20 @@ mod tests {
     fn an_amount_has_the_places_of_its_currency() {
         assert_eq!(money(Money::new(d("1234.5"), Currency::EUR)), "EUR 1,234.50");
         assert_eq!(money(Money::new(d("1234.5"), Currency::new("JPY").unwrap())), "JPY 1,235");
+    }
+
+    #[test]
+    fn a_quantity_for_reading_has_no_digits_that_say_nothing() {
+        for (value, expected) in [
+            ("6.4569228813888888888888888889", "6.4569"),
+            ("0.0002276867030965391621129326", "0.000227687"),
+            ("0.0701296050747363514060517185", "0.0701296"),
+            ("281234567.8900", "281,234,567.89"),
+            ("60", "60"),
+            ("0", "0"),
+        ] {
+            assert_eq!(brief(d(value)), expected);
+        }
     }
 
     #[test]

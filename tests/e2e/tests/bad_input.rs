@@ -117,6 +117,13 @@ fn register() -> Vec<Case> {
             &["wrong.toml:4", "tariff", "negative"],
         ),
         case(
+            "check-config with a wrong register",
+            fleet("\"0.20\"", "\"-0.20\""),
+            "--fleet wrong.toml check-config",
+            USAGE,
+            &["wrong.toml:4", "tariff"],
+        ),
+        case(
             "asset without in-service date",
             fleet("in_service = 2024-01-01\n", ""),
             &report,
