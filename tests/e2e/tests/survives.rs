@@ -97,6 +97,11 @@ fn a_collector_killed_twenty_times_counts_every_sample_once() -> Result<()> {
         dice.pause(1, 300);
         collector = world.collector()?;
     }
+    let log = collector.errors();
+    let streams = log.matches("stream opened").count();
+    println!("{streams} streams were opened");
+    ensure!(streams >= NODES + KILLS, "only {streams} streams: the kills met nobody");
+    ensure!(!log.contains("is not valid") && !log.contains("dropped batches"), "{log}");
     let nodes = finish(&world, nodes, collector)?;
     let counted = world.counted()?;
     for node in &nodes {
@@ -269,6 +274,8 @@ fn a_full_spool_drops_the_oldest_says_so_and_keeps_the_energy() -> Result<()> {
         Ok(count)
     })?;
     println!("{dropped} batches were dropped");
+    let log = collector.errors();
+    ensure!(log.contains("dropped batches"), "the collector's log does not speak of them:\n{log}");
     finish(&world, vec![(node, running)], collector)?;
     let counted = world.counted()?;
     ensure!(counted.len() == 64, "{} GPUs are in the ledger", counted.len());
