@@ -108,6 +108,11 @@ impl UplinkEvents {
         tracing::error!(sequence, %error, "passed over a spooled batch that is not a batch");
     }
 
+    pub(super) fn unreadable(&self, batches: u64) {
+        add(&self.batches_unsendable, batches);
+        tracing::error!(batches, "passed over a spool segment with a header that this version cannot read");
+    }
+
     pub(super) fn link_lost(&self, endpoint: &str, broken: &Broken) {
         add(&self.links_lost, 1);
         self.connected.store(false, Ordering::Relaxed);

@@ -69,12 +69,32 @@ impl Feed<'_> {
 
     /// Sends one segment to its end, waiting for more as long as it is open.
     async fn send_segment(&mut self, info: SegmentInfo, header: &[u8]) -> Result<(), Broken> {
-        // A header that we cannot read was written by another version: the collector may know it.
-        let mut segment = v1::Segment::decode(header).unwrap_or_default();
+        let segment = v1::Segment::decode(header).unwrap_or_default();
         let Ok(epoch) = Epoch::from_slice(&segment.epoch) else {
-            return Err(Broken::Protocol("a segment in the spool has no epoch"));
+            // It stays in the spool for a version that can read it, and holds up nothing.
+            self.events.unreadable(info.next_sequence.saturating_sub(info.first_sequence));
+            return Ok(());
         };
-        segment.first_sequence = info.first_sequence;
+        let mut first = info.first_sequence;
+        loop {
+            let announced = v1::Segment { first_sequence: first, ..segment.clone() };
+            match self.send_from(info.id, epoch, announced).await? {
+                // The collector takes a hole only at the beginning of what is announced.
+                Some(behind_hole) => first = behind_hole,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Announces a segment and sends its batches to its end (`None`), or to one that has to be
+    /// passed over: then it gives the sequence to go on from.
+    async fn send_from(
+        &mut self,
+        id: SegmentId,
+        epoch: Epoch,
+        segment: v1::Segment,
+    ) -> Result<Option<u64>, Broken> {
+        let before_first = segment.first_sequence.saturating_sub(1);
         self.flight.opening();
         self.send(Kind::Segment(segment)).await?;
         let opened = self.opened.recv().await.ok_or(Broken::Closed)?;
@@ -82,20 +102,23 @@ impl Feed<'_> {
             return Err(Broken::Protocol("it opened another epoch than it was asked for"));
         }
         let committed = opened.committed_sequence;
-        self.flight.begin(info.id, epoch, committed.max(info.first_sequence.saturating_sub(1)));
-        let Some(mut cursor) = self.commit(info.id, committed).await? else { return Ok(()) };
+        let sent = committed.max(before_first);
+        self.flight.begin(id, epoch, sent);
+        let Some(mut cursor) = self.commit(id, committed, sent).await? else { return Ok(None) };
         loop {
             self.appended.mark_unchanged();
             let (back, records, then) = self.visit(cursor).await?;
             cursor = back;
             for record in records {
-                self.send_batch(record, info.id, committed).await?;
+                if let Some(behind_hole) = self.send_batch(record, id, committed).await? {
+                    return Ok(Some(behind_hole));
+                }
             }
             match then {
                 Some(Next::End | Next::Gone) => {
                     // Dropped or damaged batches do not wait any more either.
                     self.spool.announce_acknowledged();
-                    return Ok(());
+                    return Ok(None);
                 }
                 Some(Next::Wait) => self.appended.changed().await.map_err(|_| Broken::Closed)?,
                 Some(Next::Record(_)) | None => {}
@@ -103,12 +126,13 @@ impl Feed<'_> {
         }
     }
 
-    /// Takes what Opened says into account; `None` when the segment is gone.
-    async fn commit(&self, id: SegmentId, committed: u64) -> Result<Option<Cursor>, Broken> {
+    /// Takes what Opened says into account and gives a cursor behind `sent`; `None` when the segment
+    /// is gone.
+    async fn commit(&self, id: SegmentId, committed: u64, sent: u64) -> Result<Option<Cursor>, Broken> {
         let cursor = self
             .spool
             .on_disk(move |spool| -> Result<_, SpoolError> {
-                let cursor = spool.cursor(id, committed)?;
+                let cursor = spool.cursor(id, sent)?;
                 spool.acknowledge(id, committed)?;
                 Ok(cursor)
             })
@@ -135,24 +159,33 @@ impl Feed<'_> {
         Ok(visit.await??)
     }
 
-    async fn send_batch(&mut self, record: Record, id: SegmentId, committed: u64) -> Result<(), Broken> {
+    /// Gives the sequence behind the batch where it had to be passed over.
+    async fn send_batch(
+        &mut self,
+        record: Record,
+        id: SegmentId,
+        committed: u64,
+    ) -> Result<Option<u64>, Broken> {
         let Record { sequence, payload } = record;
         if sequence <= committed {
             // The cursor was set behind what was committed, so this was written after it was.
             self.events.disowned(sequence, committed);
-            return self.let_go(id, sequence).await;
+            self.let_go(id, sequence).await?;
+            return Ok(None);
         }
         let batch = match v1::Batch::decode(payload.as_slice()) {
             Ok(batch) => batch,
             Err(error) => {
                 self.events.unsendable(sequence, &error);
                 self.flight.all_landed().await;
-                return self.let_go(id, sequence).await;
+                self.let_go(id, sequence).await?;
+                return Ok(Some(sequence.saturating_add(1)));
             }
         };
         self.flight.take_off(sequence, payload.len()).await;
         self.events.sent(payload.len());
-        self.send(Kind::Batch(batch)).await
+        self.send(Kind::Batch(batch)).await?;
+        Ok(None)
     }
 
     /// Lets go of a batch that nobody will acknowledge, and of all before it.

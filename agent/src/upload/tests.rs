@@ -7,7 +7,9 @@ use crate::record::{Recorder, RecorderOptions, SpoolHandle};
 use fake::{Collector, Manner};
 use gpuledger_proto::frame::{DeviceFrame, Frame, Inventory, Stamp};
 use gpuledger_proto::ids::{Epoch, NodeName};
+use gpuledger_proto::v1;
 use gpuledger_spool::sim::SimDisk;
+use prost::Message;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -258,6 +260,27 @@ async fn a_spool_that_drops_under_the_reader_goes_on_with_what_is_left() {
     assert_eq!(committed.last(), Some(&last));
     assert!(committed.len() as u64 + agent.recorder.dropped_batches() >= last, "the rest is counted");
     assert!(committed.windows(2).all(|pair| pair[0] < pair[1]));
+    uplink.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_in_the_spool_is_passed_over_and_what_is_behind_it_is_taken() {
+    let collector = Collector::start(Manner::Good).await;
+    let agent = Agent::new(ROOMY);
+    let header = v1::Segment { epoch: agent.epoch.0.as_bytes().to_vec(), ..v1::Segment::default() };
+    let batch = |sequence| v1::Batch { sequence, ..v1::Batch::default() }.encode_to_vec();
+    let other_version = [0xff];
+    agent.spool.with(|spool| {
+        spool.begin_segment(&other_version, 1).unwrap();
+        spool.append(&[&batch(1), &batch(2)]).unwrap();
+        spool.begin_segment(&header.encode_to_vec(), 1).unwrap();
+        spool.append(&[&batch(1), &other_version, &batch(3), &other_version, &batch(5)]).unwrap();
+    });
+    let uplink = agent.uplink(&collector.endpoint());
+    until("the rest is taken", || collector.committed(agent.epoch) == [1, 3, 5]).await;
+    until("only the other version's batches wait", || agent.spool.waiting_batches() == 2).await;
+    let counts = agent.counts();
+    assert_eq!((counts.connections, counts.refusals, counts.batches_unsendable), (1, 0, 4));
     uplink.stop().await;
 }
 

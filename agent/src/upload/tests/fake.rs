@@ -128,6 +128,7 @@ impl Service {
     async fn converse(&self, mut said: Streaming<v1::AgentMessage>, answers: Answers) -> Option<()> {
         let mut epoch = None;
         let mut batches = 0;
+        let mut next = 0;
         loop {
             let manner = || *self.manner.lock().unwrap();
             match said.message().await.ok()??.kind? {
@@ -145,12 +146,19 @@ impl Service {
                     let opened = Epoch::from_slice(&segment.epoch).unwrap();
                     epoch = Some(opened);
                     let committed_sequence = self.last(opened);
+                    next = segment.first_sequence.max(committed_sequence + 1);
                     if manner() != Manner::NeverOpens {
                         let opened = v1::Opened { epoch: segment.epoch, committed_sequence };
                         say(&answers, Kind::Opened(opened)).await?;
                     }
                 }
+                Said::Batch(batch) if batch.sequence > next => {
+                    let reason = v1::RefusalReason::Invalid.into();
+                    let message = format!("batch {} where {next} was expected", batch.sequence);
+                    return say(&answers, Kind::Refusal(v1::Refusal { reason, message })).await;
+                }
                 Said::Batch(batch) => {
+                    next = next.max(batch.sequence + 1);
                     let epoch = epoch.expect("a segment before its batches");
                     batches += 1;
                     self.take(manner(), epoch, batch.sequence, batches, &answers).await?;
