@@ -7,6 +7,7 @@ use gpuledger_proto::convert::{Malformed, inventory_from_wire, inventory_to_wire
 use gpuledger_proto::frame::{Frame, Inventory};
 use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_proto::limits::{HOLDINGS_PER_BATCH_MAX, SAMPLES_PER_BATCH_MAX};
+use gpuledger_proto::reading::Reading;
 use gpuledger_spool::{Disk, Filesystem, Journal, Options, Recovery, Spool, SpoolError};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -87,8 +88,8 @@ struct InForce {
 struct OpenBatch {
     frames: Vec<Frame>,
     readings: usize,
-    /// Upper bound of the different holdings.
-    holdings: usize,
+    /// Upper bound of the shares of all different holdings, and so of the holdings.
+    shares: usize,
 }
 
 impl Recorder {
@@ -233,9 +234,10 @@ impl Recorder {
     }
 
     fn write_closed(&mut self) -> Result<(), SpoolError> {
+        let mut most = BATCHES_PER_SYNC;
         while let Some(first) = self.closed.front() {
             let header = Arc::clone(&first.header);
-            let run = self.closed.iter().enumerate().take(BATCHES_PER_SYNC).take_while(|(offset, closed)| {
+            let run = self.closed.iter().enumerate().take(most).take_while(|(offset, closed)| {
                 closed.header == header && closed.sequence.0 == first.sequence.0 + *offset as u64
             });
             let payloads: Vec<&[u8]> = run.map(|(_, closed)| closed.payload.as_slice()).collect();
@@ -253,8 +255,10 @@ impl Recorder {
                     self.forget_closed(count);
                     self.spool.announce_appended();
                 }
+                // Together they are too large for a small cap.
+                Err(SpoolError::TooLarge { .. }) if count > 1 => most = 1,
                 // It will not fit later either.
-                Err(SpoolError::TooLarge { .. }) if count == 1 => {
+                Err(SpoolError::TooLarge { .. }) => {
                     self.forget_closed(1);
                     self.dropped_batches += 1;
                     tracing::error!("dropped a batch that is too large for the spool's cap");
@@ -313,23 +317,27 @@ impl OpenBatch {
             && now_ms - first.stamp.boot_ms < batch_ms
             && self.frames.len() < SAMPLES_PER_BATCH_MAX
             && self.readings + readings(frame) <= READINGS_PER_BATCH_MAX
-            && self.holdings + self.new_holdings(frame) <= HOLDINGS_PER_BATCH_MAX
+            && self.shares + self.new_shares(frame) <= HOLDINGS_PER_BATCH_MAX
     }
 
     fn push(&mut self, frame: Frame) {
         self.readings += readings(&frame);
-        self.holdings += self.new_holdings(&frame);
+        self.shares += self.new_shares(&frame);
         self.frames.push(frame);
     }
 
-    /// Devices whose holding differs from the frame before: at most so many are new to the batch.
-    fn new_holdings(&self, frame: &Frame) -> usize {
+    /// Shares of the holdings that differ from the frame before: at most so many are new to the
+    /// batch. Their names bound its bytes together with the readings.
+    fn new_shares(&self, frame: &Frame) -> usize {
         let before = self.frames.last();
-        let changed = |(position, device): &(usize, &gpuledger_proto::frame::DeviceFrame)| {
-            device.holding.is_some()
-                && before.and_then(|b| b.devices.get(*position)).map(|d| &d.holding) != Some(&device.holding)
+        let new = |(position, device): (usize, &gpuledger_proto::frame::DeviceFrame)| {
+            let same = before.and_then(|b| b.devices.get(position)).map(|d| &d.holding);
+            match &device.holding {
+                Some(Reading::Value(holding)) if same != Some(&device.holding) => holding.len(),
+                _ => 0,
+            }
         };
-        frame.devices.iter().enumerate().filter(changed).count()
+        frame.devices.iter().enumerate().map(new).sum()
     }
 }
 

@@ -3,7 +3,9 @@ use gpuledger_proto::catalogue::{GPU_ENERGY, GPU_UP, NODE_CPU};
 use gpuledger_proto::convert::{batch_from_wire, inventory_from_wire};
 use gpuledger_proto::frame::{DeviceFrame, Frame, Gpu, Host, Inventory, Owner, OwnerKind, Share, Stamp};
 use gpuledger_proto::ids::{Epoch, GpuUuid, Sequence};
-use gpuledger_proto::limits::{HOLDINGS_PER_BATCH_MAX, SAMPLES_PER_BATCH_MAX};
+use gpuledger_proto::limits::{
+    HOLDINGS_PER_BATCH_MAX, MESSAGE_BYTES_MAX, SAMPLES_PER_BATCH_MAX, SHARES_PER_HOLDING_MAX,
+};
 use gpuledger_proto::reading::{Absence, Reading};
 use gpuledger_proto::v1;
 use gpuledger_spool::Next;
@@ -219,6 +221,26 @@ fn a_disk_that_is_full_for_too_long_costs_the_oldest_batches_and_they_are_counte
 }
 
 #[test]
+fn what_waited_for_the_disk_goes_into_a_spool_that_cannot_take_it_at_once() {
+    let disk = SimDisk::default();
+    let options = RecorderOptions { cap_bytes: 64 * 1024, ..RecorderOptions::default() };
+    let (mut recorder, spool) =
+        Recorder::open_on(Arc::new(disk.clone()), Path::new("/spool"), options, Epoch::begin(), None)
+            .unwrap();
+    recorder.set_inventory(inventory(100)).unwrap();
+    disk.set_space(Some(0));
+    let mut time = 0;
+    while recorder.bytes() <= 40 * 1024 {
+        recorder.push(frame(time, 100)).unwrap();
+        time += 10_000;
+    }
+    disk.set_space(None);
+    recorder.flush().unwrap();
+    let last = spooled(&spool).pop().unwrap();
+    assert_eq!((last.frames[0].stamp.boot_ms, last.sequence), (time - 10_000, time / 10_000));
+}
+
+#[test]
 fn another_inventory_closes_the_batch_and_begins_a_segment() {
     let (mut recorder, spool) = started(&SimDisk::default(), Epoch::begin());
     push(&mut recorder, 0..3);
@@ -298,6 +320,26 @@ fn a_batch_is_closed_before_it_breaks_a_limit_of_the_wire() {
     assert_eq!(lengths[0], SAMPLES_PER_BATCH_MAX);
     assert_eq!(lengths.iter().sum::<usize>(), SAMPLES_PER_BATCH_MAX + HOLDINGS_PER_BATCH_MAX / 2 + 2);
     assert!(lengths.len() >= 3, "{lengths:?}");
+}
+
+#[test]
+fn many_owners_with_long_names_do_not_make_a_message_too_large() {
+    let disk = Arc::new(SimDisk::default());
+    let options = RecorderOptions { cap_bytes: 1 << 26, batch_ms: u64::MAX, journal: false };
+    let (mut recorder, spool) =
+        Recorder::open_on(disk, Path::new("/spool"), options, Epoch::begin(), None).unwrap();
+    recorder.set_inventory(inventory(1)).unwrap();
+    let share_ppm = u32::try_from(1_000_000 / SHARES_PER_HOLDING_MAX).unwrap();
+    for time in 0..400 {
+        let mut crowded = frame(time, 1);
+        let user = |n| held_by(&format!("{time:0100}-{n:0100}")).value().unwrap().remove(0).owner;
+        let users = (0..SHARES_PER_HOLDING_MAX).map(|n| Share { owner: user(n), share_ppm });
+        crowded.devices[1].holding = Some(Reading::Value(users.collect()));
+        recorder.push(crowded).unwrap();
+    }
+    recorder.flush().unwrap();
+    assert_eq!((times(&spool).len(), recorder.dropped_batches()), (400, 0));
+    assert!(spool.waiting_bytes() / spool.waiting_batches() < MESSAGE_BYTES_MAX as u64);
 }
 
 #[test]
