@@ -110,8 +110,25 @@ struct Session {
 struct Segment {
     epoch: Epoch,
     inventory: Arc<Inventory>,
-    /// Last sequence of the epoch that the agent was told to be committed.
-    told: Sequence,
+    /// Last sequence of the epoch that is committed, as far as this stream knows.
+    committed: Sequence,
+    /// Last sequence that the agent has sent on this stream, or was told to be committed when it
+    /// opened the segment. A commit of what came on the stream before may be ahead of it.
+    heard: Sequence,
+}
+
+impl Segment {
+    /// Notes that a batch came; gives what to acknowledge where it is committed already.
+    fn hear(&mut self, sequence: Sequence) -> Option<Sequence> {
+        self.heard = self.heard.max(sequence);
+        (sequence <= self.committed).then(|| self.acknowledged())
+    }
+
+    /// What the agent may be told: nothing that it has not sent on this stream, which it would take
+    /// for a mistake.
+    fn acknowledged(&self) -> Sequence {
+        self.committed.min(self.heard)
+    }
 }
 
 impl Session {
@@ -193,10 +210,12 @@ impl Session {
     async fn deliver(&mut self) -> Result<(), End> {
         let mail = self.mailbox.take();
         for (epoch, sequence) in mail.acks {
+            let mut sequence = sequence;
             if let Some(segment) = &mut self.segment
                 && segment.epoch == epoch
             {
-                segment.told = sequence;
+                segment.committed = sequence;
+                sequence = segment.acknowledged();
             }
             acknowledge(&self.out, epoch, sequence).await?;
         }
@@ -236,7 +255,8 @@ impl Session {
         if dropped > 0 {
             self.shared.events.batches_dropped(self.node.name.as_str(), dropped);
         }
-        self.segment = Some(Segment { epoch, inventory: Arc::new(inventory), told: stored });
+        self.segment =
+            Some(Segment { epoch, inventory: Arc::new(inventory), committed: stored, heard: stored });
         let opened = v1::Opened { epoch: epoch.0.as_bytes().to_vec(), committed_sequence: stored.0 };
         send(&self.out, Answer::Opened(opened)).await
     }
@@ -245,24 +265,28 @@ impl Session {
         let Some(segment) = &self.segment else {
             return Err(Refusal::invalid("a batch came before its segment").into());
         };
-        let (epoch, told) = (segment.epoch, segment.told);
+        let (epoch, inventory) = (segment.epoch, Arc::clone(&segment.inventory));
         let got = Sequence(wire.sequence);
         let folded = self.with_fold(|fold| fold.folded(epoch))?.unwrap_or(Sequence::NONE);
-        if got <= folded && got > Sequence::NONE {
-            self.shared.events.batch_repeated();
-            return if got <= told { acknowledge(&self.out, epoch, told).await } else { Ok(()) };
-        }
         if got > folded.next() {
             let message = format!("batch {got} of epoch {epoch} does not follow batch {folded}");
             return Err(Refusal::invalid(message).into());
         }
-        let batch = batch_from_wire(wire, segment.inventory.gpus.len() + 1)
+        let settled = self.segment.as_mut().and_then(|segment| segment.hear(got));
+        if got <= folded && got > Sequence::NONE {
+            self.shared.events.batch_repeated();
+            return match settled {
+                Some(up_to) => acknowledge(&self.out, epoch, up_to).await,
+                None => Ok(()),
+            };
+        }
+        let batch = batch_from_wire(wire, inventory.gpus.len() + 1)
             .map_err(|error| Refusal::invalid(error.to_string()))?;
         let owners = self.shared.owners.resolve(&*self.shared.ledger, &batch.holdings).await?;
         self.with_fold(|fold| fold.fold(&batch, &owners))?.map_err(|error| self.unfoldable(&error))?;
         self.list_as_changed();
         self.shared.events.batch_folded(batch.points());
-        self.shared.latest.update(&self.node.name, &segment.inventory, &batch);
+        self.shared.latest.update(&self.node.name, &inventory, &batch);
         Ok(())
     }
 

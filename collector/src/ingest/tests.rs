@@ -113,6 +113,32 @@ async fn an_agent_that_lost_the_acknowledgement_sends_again_and_counts_once() {
 }
 
 #[tokio::test]
+async fn a_commit_of_what_came_before_is_acknowledged_only_as_far_as_it_is_sent_again() {
+    let ledger = TestLedger::new();
+    let ingest = start(&ledger);
+    let epoch = Epoch::begin();
+    let before = Agent::ready(&ingest, "a", epoch).await;
+    ledger.fail(true);
+    for sequence in 1..=3 {
+        before.send(batch(sequence)).await;
+    }
+    let node = ingest.shared.nodes.lock().unwrap().values().next().cloned().unwrap();
+    while node.lock().uncommitted() < 3 {
+        tokio::task::yield_now().await;
+    }
+    drop(before);
+    let mut after = Agent::ready(&ingest, "a", epoch).await;
+    after.send(batch(1)).await;
+    ledger.fail(false);
+    after.acked(1).await;
+    after.send(batch(2)).await;
+    after.send(batch(3)).await;
+    after.acked(2).await;
+    after.acked(3).await;
+    assert_eq!(ledger.counted().await, truth(3));
+}
+
+#[tokio::test]
 async fn a_hole_in_the_sequence_is_refused_with_both_numbers() {
     let ledger = TestLedger::new();
     let ingest = start(&ledger);
