@@ -3,9 +3,13 @@
 
 use super::FoldError;
 use super::coverage::Span;
-use gpuledger_ledger::{GpuHour, GpuHourKey, GpuKey, Hour, NodeHour, OwnerKey};
+use gpuledger_ledger::{GpuHour, GpuHourKey, GpuKey, HOUR_MS, Hour, NodeHour, OwnerKey};
 use gpuledger_units::{ByteMillis, Overflow, largest_remainder, prorate};
 use std::collections::BTreeMap;
+
+/// Energy is spread over a year of hours at the most. A longer interval is not an outage but a clock
+/// that was wrong, and a row for each of its hours would fill memory and ledger.
+const SPREAD_MS_MAX: u64 = 366 * 24 * HOUR_MS;
 
 /// Rows that wait for the next commit.
 #[derive(Debug, Default)]
@@ -72,8 +76,10 @@ pub fn hours(span: Span) -> impl Iterator<Item = (Hour, Span)> {
 }
 
 /// Cuts an amount that was used evenly over a span into hours; the pieces sum to it. An empty span
-/// (a clock that stood or stepped back) puts all of it into the hour it ends in.
+/// (a clock that stood or stepped back) puts all of it into the hour it ends in. One that is longer
+/// than a year puts it into the last year.
 pub fn by_hour(amount: u64, span: Span) -> Vec<(Hour, u64)> {
+    let span = Span { from: span.from.max(span.to.saturating_sub(SPREAD_MS_MAX)), to: span.to };
     let length = span.length();
     if length == 0 {
         return vec![(Hour::of(span.to), amount)];
@@ -120,7 +126,6 @@ fn split_row(row: &GpuHour, shares: &Shares) -> Result<Vec<GpuHour>, Overflow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gpuledger_ledger::HOUR_MS;
     use gpuledger_units::{Millijoules, Millis, PpmMillis};
 
     #[test]
@@ -136,6 +141,15 @@ mod tests {
         let span = Span { from: HOUR_MS - 333, to: HOUR_MS + 667 };
         assert_eq!(by_hour(1_001, span), [(Hour(0), 333), (Hour(1), 668)]);
         assert_eq!(by_hour(7, Span { from: 9, to: 9 }), [(Hour(0), 7)]);
+    }
+
+    #[test]
+    fn energy_over_a_clock_that_jumped_by_decades_takes_a_year_of_rows_and_sums_to_the_whole() {
+        let pieces =
+            by_hour(1_000_003, Span { from: 50 * 365 * 24 * HOUR_MS, to: 100 * 365 * 24 * HOUR_MS + 1 });
+        assert_eq!(pieces.len(), 366 * 24 + 1);
+        assert_eq!(pieces.iter().map(|piece| piece.1).sum::<u64>(), 1_000_003);
+        assert_eq!(pieces.last().unwrap().0, Hour(100 * 365 * 24));
     }
 
     #[test]
