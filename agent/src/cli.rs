@@ -146,6 +146,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.command {
         Command::Run => {
             log_to_stderr(&config);
+            if let Some(warning) = config.warning() {
+                tracing::warn!("{warning}");
+            }
             app::run(&config).map_or_else(|error| fail(FAILED, &error), |()| ExitCode::SUCCESS)
         }
         Command::Probe { format } => match probe::run(&config) {
@@ -153,7 +156,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(report) => print(&report.table()),
             Err(error) => fail(FAILED, &error),
         },
-        Command::CheckConfig { .. } => print(&given.in_force()),
+        Command::CheckConfig { .. } => {
+            if let Some(warning) = config.warning() {
+                eprintln!("gpuledger-agent: warning: {warning}");
+            }
+            print(&given.in_force())
+        }
     }
 }
 

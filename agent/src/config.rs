@@ -27,6 +27,8 @@ pub const NVML_LIBRARY_ENV: &str = "GPULEDGER_NVML_LIBRARY";
 
 /// 10 Hz and 0.1 Hz.
 const SAMPLE_INTERVAL_MS: std::ops::RangeInclusive<u64> = 100..=10_000;
+/// Two and a half of these make the collector's default longest gap of 10 s: room for one late sample.
+const SAMPLE_INTERVAL_UNADVISED_MS: u64 = 4_000;
 /// At the most an hour, which one message can carry at 1 Hz.
 const BATCH_SPAN_MS: std::ops::RangeInclusive<u64> = 1_000..=3_600_000;
 /// Room for some batches at least; an upper bound catches a unit that is off by a thousand.
@@ -73,6 +75,18 @@ impl Config {
             proc_path: given.required(Key::ProcPath)?.parse(path)?,
             passwd_path: given.required(Key::PasswdPath)?.parse(path)?,
             log_level: given.required(Key::LogLevel)?.parse(level)?,
+        })
+    }
+
+    /// What is allowed and works only together with a setting of the collector.
+    pub fn warning(&self) -> Option<String> {
+        let interval_ms = self.sample_interval_ms;
+        (interval_ms > SAMPLE_INTERVAL_UNADVISED_MS).then(|| {
+            format!(
+                "sample_interval: {interval_ms} ms needs longest_gap = \"{}ms\" or more in the collector's \
+                 configuration (default 10s); below it, late samples leave their time unmonitored",
+                interval_ms * 5 / 2
+            )
         })
     }
 }

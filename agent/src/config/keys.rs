@@ -43,7 +43,7 @@ keys! {
     Insecure: "insecure", Boolean, Some("false"), "",
         "Allows plain text to a collector on another machine. Readings and names can then be read\nand forged on the way: only for networks that you trust. TLS comes in a later version.";
     SampleInterval: "sample_interval", Text, Some("1s"), "",
-        "Time between two samples: 100ms to 10s.";
+        "Time between two samples: 100ms to 10s. Above 4s the collector's key longest_gap has to be\nraised to two and a half times this, or late samples leave their time unmonitored.";
     BatchSpan: "batch_span", Text, Some("10s"), "",
         "Samples of this time are sent and stored together: 1s to 1h.";
     SpoolDir: "spool_dir", Text, Some("/var/lib/gpuledger-agent"), "",

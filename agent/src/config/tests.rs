@@ -51,6 +51,13 @@ fn the_example_file_with_everything_commented_in_is_valid_and_says_the_defaults(
 }
 
 #[test]
+fn an_interval_that_needs_a_longer_gap_at_the_collector_is_warned_of() {
+    assert_eq!(read("sample_interval = '4s'").unwrap().warning(), None);
+    let warning = read("sample_interval = '10s'").unwrap().warning().unwrap();
+    assert!(warning.contains("sample_interval: 10000 ms") && warning.contains("25000ms"), "{warning}");
+}
+
+#[test]
 fn a_file_that_is_named_and_missing_is_an_error() {
     let error = Given::from_file(Path::new("/nonexistent/agent.toml"), true).unwrap_err();
     assert!(error.to_string().starts_with("cannot read /nonexistent/agent.toml: "), "{error}");

@@ -55,7 +55,8 @@ pub const KEYS: &[Spec] = &[
         name: "longest_gap",
         default: Some("10s"),
         example: "",
-        help: "Longer time between two samples is unmonitored: 1s to 1h.",
+        help: "Longer time between two samples is unmonitored: 1s to 1h. At least two and a half times the\n\
+               longest sample_interval of the agents.",
     },
     Spec {
         name: "log_level",
