@@ -1,5 +1,6 @@
 //! The quickstart as a stranger runs it, with a shorter history: it ends with a statement and with a
-//! ledger that equals the simulated truth, and goes on live with this machine's GPUs.
+//! ledger that equals the simulated truth, and goes on live with this machine's GPUs. And its sister:
+//! `gpuledger-fleet replay` into a collector of its own process.
 
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use anyhow::{Context, Result, ensure};
 use gpuledger_e2e::built::binary;
 use gpuledger_e2e::fake::FakeNvml;
 use gpuledger_e2e::net::{get_ok, wait_for};
-use gpuledger_e2e::process::{Process, finish};
+use gpuledger_e2e::process::{Process, finish, run};
+use gpuledger_e2e::world::World;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Far more than it takes.
@@ -98,5 +100,48 @@ fn it_goes_on_live_with_this_machines_gpus_until_it_is_interrupted() -> Result<(
     let status = quickstart.wait(PATIENCE)?;
     ensure!(status.success(), "{status}: {}", quickstart.errors());
     ensure!(std::fs::read_dir(&temporary)?.count() == 0, "files are left behind");
+    Ok(())
+}
+
+#[test]
+fn a_fleet_replayed_into_a_served_collector_is_counted_to_the_unit() -> Result<()> {
+    let world = World::new()?;
+    let collector = world.collector()?;
+    let settings: toml::Table = std::fs::read_to_string(world.folder().join("collector.toml"))?.parse()?;
+    let address = settings["grpc_listen"].as_str().context("no address")?;
+    let truth = world.folder().join("truth.json");
+    let mut replay = Command::new(binary("gpuledger-fleet")?);
+    replay
+        .env("TMPDIR", world.folder())
+        .args(["replay", "--nodes", "2", "--gpus", "3", "--days", "1", "--seed", "9"]);
+    run(replay.args(["--collector", &format!("http://{address}"), "--truth"]).arg(&truth))?;
+    collector.stop(PATIENCE)?;
+    world.verify()?;
+    let counted = world.counted()?;
+    let truth: serde_json::Value = serde_json::from_slice(&std::fs::read(&truth)?)?;
+    let gpus = truth["gpus"].as_object().context("no GPUs")?;
+    ensure!(gpus.len() == 6 && counted.len() == 6, "{truth} {counted:?}");
+    for (uuid, amounts) in gpus {
+        let total = counted.get(uuid).with_context(|| format!("{uuid} is not in the ledger"))?.total;
+        let found = serde_json::json!({
+            "counter_mj": total.counter_mj, "estimated_mj": total.estimated_mj, "active_ms": total.active_ms,
+            "held_ms": total.held_ms, "free_ms": total.free_ms, "down_ms": total.down_ms,
+        });
+        ensure!(found == *amounts, "{uuid}: truth {amounts}, ledger {found}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_replay_to_nowhere_says_so_at_once() -> Result<()> {
+    let mut replay = Command::new(binary("gpuledger-fleet")?);
+    let done = finish(replay.args(["replay", "--collector", "http://127.0.0.1:1"]))?;
+    let error = String::from_utf8(done.stderr)?;
+    ensure!(
+        done.status.code() == Some(3) && error.contains("cannot reach a collector at http://127.0.0.1:1"),
+        "{error}"
+    );
+    let done = finish(Command::new(binary("gpuledger-fleet")?).args(["replay", "--step", "7"]))?;
+    ensure!(done.status.code() == Some(2), "{}", String::from_utf8(done.stderr)?);
     Ok(())
 }
