@@ -255,8 +255,9 @@ impl Session {
         if dropped > 0 {
             self.shared.events.batches_dropped(self.node.name.as_str(), dropped);
         }
-        self.segment =
-            Some(Segment { epoch, inventory: Arc::new(inventory), committed: stored, heard: stored });
+        let before = self.segment.as_ref().filter(|before| before.epoch == epoch);
+        let heard = before.map_or(stored, |before| before.heard.max(stored));
+        self.segment = Some(Segment { epoch, inventory: Arc::new(inventory), committed: stored, heard });
         let opened = v1::Opened { epoch: epoch.0.as_bytes().to_vec(), committed_sequence: stored.0 };
         send(&self.out, Answer::Opened(opened)).await
     }

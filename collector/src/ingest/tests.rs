@@ -139,6 +139,19 @@ async fn a_commit_of_what_came_before_is_acknowledged_only_as_far_as_it_is_sent_
 }
 
 #[tokio::test]
+async fn what_was_sent_before_the_next_segment_of_an_epoch_is_acknowledged_after_it() {
+    let ledger = TestLedger::new();
+    let ingest = start(&ledger);
+    let mut agent = Agent::ready(&ingest, "a", Epoch::begin()).await;
+    ledger.fail(true);
+    agent.send(batch(1)).await;
+    agent.send(batch(2)).await;
+    assert_eq!(agent.open("a", 3).await, 0);
+    ledger.fail(false);
+    agent.acked(2).await;
+}
+
+#[tokio::test]
 async fn a_hole_in_the_sequence_is_refused_with_both_numbers() {
     let ledger = TestLedger::new();
     let ingest = start(&ledger);
