@@ -196,7 +196,10 @@ mod tests {
         for m in CATALOGUE {
             let Some(name) = m.prometheus else { continue };
             assert!(name.starts_with("gpuledger_"), "{name}");
-            assert!(!["_counter_", "_gauge_", "_histogram_"].iter().any(|kind| name.contains(kind)), "{name}");
+            assert!(
+                !["_counter_", "_gauge_", "_histogram_"].iter().any(|kind| name.contains(kind)),
+                "{name}"
+            );
             assert_eq!(name.ends_with("_total"), m.kind == Kind::Counter, "{name}");
             let suffix = match m.unit {
                 Unit::Millijoules => "_joules",
