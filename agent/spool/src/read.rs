@@ -135,7 +135,8 @@ impl Spool {
             segment.acknowledged_end = segment.acknowledged_end.min(offset);
             self.dropped_records += waiting.saturating_sub(segment.waiting());
         }
-        Ok(())
+        // Where all that is left was acknowledged, nothing would remove it later.
+        self.retire(id)
     }
 }
 

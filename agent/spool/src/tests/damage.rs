@@ -103,6 +103,20 @@ fn an_open_segment_that_loses_its_head_is_given_up_and_the_next_one_is_begun() {
 }
 
 #[test]
+fn a_closed_segment_goes_when_all_before_its_damage_was_acknowledged() {
+    let disk = SimDisk::default();
+    let (mut spool, _) = with_records(&disk, &[b"one", b"two"]);
+    let first = spool.segment_after(None).unwrap().id;
+    spool.begin_segment(b"header", 3).unwrap();
+    disk.tamper(&segment_path(1), |bytes| bytes[START + RECORD + 17] ^= 1);
+    spool.acknowledge(first, 1).unwrap();
+    let mut cursor = spool.cursor(first, 1).unwrap().unwrap();
+    assert_eq!(spool.next(&mut cursor).unwrap(), Next::End);
+    assert_eq!((spool.dropped_records(), spool.waiting_records()), (1, 0));
+    assert!(disk.contents(&segment_path(1)).is_none());
+}
+
+#[test]
 fn a_full_disk_does_not_keep_a_damaged_spool_from_opening() {
     let disk = SimDisk::default();
     drop(with_records(&disk, &[b"one", b"two", b"thr"]));
