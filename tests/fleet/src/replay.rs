@@ -4,6 +4,7 @@ use crate::agents::{Agent, Plan, Progress, ReplayError};
 use crate::clock;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -64,12 +65,12 @@ pub fn live(agents: Vec<Agent>, plan: &Plan, tick: Duration, cancel: &Cancellati
 }
 
 impl Live {
-    /// Goes on until Ctrl-C, then lets every agent end in order. Returns earlier when one fails.
+    /// Goes on until Ctrl-C or SIGTERM, then lets every agent end in order. Returns earlier when one
+    /// fails.
     pub async fn until_interrupted(mut self, cancel: &CancellationToken) -> Result<(), ReplayError> {
         tokio::select! {
             ended = self.ended() => return ended,
-            // Without signals there is no Ctrl-C to wait for either.
-            _ = tokio::signal::ctrl_c() => cancel.cancel(),
+            () = interrupted() => cancel.cancel(),
         }
         self.ended().await
     }
@@ -79,6 +80,15 @@ impl Live {
             ended??;
         }
         Ok(())
+    }
+}
+
+/// Ctrl-C or SIGTERM. Where signals cannot be watched there is nothing to wait for.
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
 }
 
