@@ -34,7 +34,9 @@ pub(super) fn batches(entries: &[Entry], spool: &mut Spool) -> Result<(Vec<Close
         return Ok((Vec::new(), 0));
     }
     let spooled = spooled_sequences(spool)?;
-    let mut gathered: Vec<Gathered> = Vec::new();
+    // One batch at a time: as frames, a full journal takes ten times its size.
+    let mut gathered: Option<Gathered> = None;
+    let mut closed = Vec::new();
     let mut under: Option<(Arc<Vec<u8>>, v1::Segment, usize)> = None;
     let mut unreadable = 0;
     for entry in entries {
@@ -57,19 +59,28 @@ pub(super) fn batches(entries: &[Entry], spool: &mut Spool) -> Result<(Vec<Close
         };
         let sequence = Sequence(entry.tag);
         let frames = encode::frames(&batch, *devices);
-        match gathered.last_mut() {
+        match &mut gathered {
             Some(last) if last.sequence == sequence && last.header == *header => last.frames.extend(frames),
-            _ => gathered.push(Gathered { header: Arc::clone(header), sequence, devices: *devices, frames }),
+            _ => {
+                let next = Gathered { header: Arc::clone(header), sequence, devices: *devices, frames };
+                unreadable += close(gathered.replace(next), &mut closed);
+            }
         }
     }
-    let mut closed = Vec::new();
-    for Gathered { header, sequence, devices, frames } in gathered {
-        match encode::batch(sequence, &frames, devices) {
-            Ok(payload) => closed.push(Closed { header, sequence, payload }),
-            Err(_) => unreadable += frames.len(),
-        }
-    }
+    unreadable += close(gathered, &mut closed);
     Ok((closed, unreadable))
+}
+
+/// Adds a batch that is complete; gives the number of its frames that cannot be a batch.
+fn close(gathered: Option<Gathered>, closed: &mut Vec<Closed>) -> usize {
+    let Some(Gathered { header, sequence, devices, frames }) = gathered else { return 0 };
+    match encode::batch(sequence, &frames, devices) {
+        Ok(payload) => {
+            closed.push(Closed { header, sequence, payload });
+            0
+        }
+        Err(_) => frames.len(),
+    }
 }
 
 fn read_header(bytes: &[u8]) -> Option<(Arc<Vec<u8>>, v1::Segment, usize)> {
@@ -89,4 +100,53 @@ fn spooled_sequences(spool: &mut Spool) -> Result<BTreeMap<Vec<u8>, u64>, SpoolE
         *known = (*known).max(info.next_sequence.saturating_sub(1));
     }
     Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gpuledger_proto::catalogue::MetricId;
+    use gpuledger_proto::frame::{DeviceFrame, Gpu, Inventory, Stamp};
+    use gpuledger_proto::ids::{Epoch, GpuUuid};
+    use gpuledger_proto::reading::Reading;
+    use gpuledger_spool::sim::SimDisk;
+    use gpuledger_spool::{Options, Spool};
+    use std::path::Path;
+
+    /// The most memory that this process ever held, other tests on its threads included.
+    fn peak_bytes() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+    }
+
+    #[test]
+    fn a_long_journal_is_taken_in_batch_by_batch() {
+        let gpu = |index| Gpu {
+            uuid: GpuUuid::new(&format!("GPU-{index}")).unwrap(),
+            model: String::new(),
+            serial: None,
+            pci_bus_id: None,
+            index,
+            memory_bytes: None,
+            simulated: true,
+        };
+        let inventory = Inventory { gpus: (0..8).map(gpu).collect(), ..Inventory::default() };
+        let readings = (1..20).map(|id| (MetricId(id), Reading::Value(1_000))).collect();
+        let device = DeviceFrame { readings, holding: None };
+        let frame = Frame { stamp: Stamp::default(), devices: vec![device; 9] };
+        let bytes = encode::frame(Sequence(1), &frame);
+        let header = encode::segment_header(Epoch::begin(), None, &inventory);
+        let mut entries = vec![Entry { tag: 0, bytes: header }];
+        entries.extend((0..20_000).map(|n| Entry { tag: n / 10 + 1, bytes: bytes.clone() }));
+        let options = Options { cap_bytes: 1 << 20 };
+        let disk = Arc::new(SimDisk::default());
+        let mut spool = Spool::open_on(disk, Path::new("/spool"), options).unwrap().0;
+
+        let before = peak_bytes();
+        let (closed, unreadable) = batches(&entries, &mut spool).unwrap();
+        let taken = peak_bytes() - before;
+        assert_eq!((closed.len(), unreadable), (2_000, 0));
+        assert!(taken < 96 << 20, "{taken} bytes; all frames at once take 150 MiB");
+    }
 }
