@@ -94,7 +94,7 @@ impl Sampler {
 
     fn changed_inventory(&mut self) -> Option<Inventory> {
         let host = Host { driver_version: self.roster.driver().map(str::to_owned), ..self.facts.clone() };
-        let now = Inventory { host, gpus: self.roster.gpus().cloned().collect() };
+        let now = Inventory { host, gpus: self.roster.gpus().cloned().collect() }.cleaned();
         if self.inventory.as_ref() == Some(&now) {
             return None;
         }

@@ -4,7 +4,7 @@
 //! Position 0 is the node, position `n` the n-th GPU of the [`Inventory`] in force.
 
 use crate::catalogue::MetricId;
-use crate::ids::{GpuUuid, Sequence};
+use crate::ids::{GpuUuid, Sequence, clean_text};
 use crate::reading::Reading;
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,23 @@ pub struct Stamp {
 pub struct Inventory {
     pub host: Host,
     pub gpus: Vec<Gpu>,
+}
+
+impl Inventory {
+    /// With every text as the wire takes it: see [`clean_text`].
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        let clean = |text: &mut String| *text = clean_text(text);
+        clean(&mut self.host.hostname);
+        clean(&mut self.host.os);
+        self.host.driver_version.iter_mut().for_each(clean);
+        for gpu in &mut self.gpus {
+            clean(&mut gpu.model);
+            gpu.serial.iter_mut().for_each(clean);
+            gpu.pci_bus_id.iter_mut().for_each(clean);
+        }
+        self
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

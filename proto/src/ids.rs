@@ -22,6 +22,16 @@ fn checked(what: &'static str, given: &str, expected: &'static str, ok: bool) ->
     }
 }
 
+/// A text as the wire takes it: without control characters and not longer than a name may be. What a
+/// driver or a system tells is cleaned with it, so that an odd byte there never stops a node.
+pub fn clean_text(text: &str) -> String {
+    let mut clean: String = text.chars().filter(|c| !c.is_control()).collect();
+    while clean.len() > NAME_BYTES_MAX {
+        clean.pop();
+    }
+    clean
+}
+
 /// The name of a node: what operators call the machine. Unique within a ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -141,6 +151,13 @@ mod tests {
             assert!(NodeName::new(bad).is_err(), "{bad:?}");
         }
         assert_eq!(NodeName::new("gpu-01.rack:4_b").unwrap().as_str(), "gpu-01.rack:4_b");
+    }
+
+    #[test]
+    fn a_cleaned_text_is_one_that_the_wire_takes() {
+        assert_eq!(clean_text("NVIDIA\0 H100\n"), "NVIDIA H100");
+        let long = clean_text(&"ä".repeat(200));
+        assert_eq!((long.len(), long.chars().count()), (252, 126));
     }
 
     #[test]
