@@ -48,6 +48,9 @@ mod tests {
     #[tokio::test]
     async fn two_collectors_live_side_by_side() {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        for folder in &folders {
+            std::fs::write(folder.path().join("fleet.toml"), "currency = \"EUR\"\n").unwrap();
+        }
         let first = start(folders[0].path(), 60_000).await.unwrap();
         let second = start(folders[1].path(), 60_000).await.unwrap();
         assert_ne!(first.grpc_addr, second.grpc_addr);
