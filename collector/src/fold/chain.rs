@@ -1,6 +1,7 @@
 //! One device's chain of samples: which time and which energy a sample adds.
 //!
-//! A device has one *live* chain: the epoch that has reached furthest. Within it and across a change
+//! A device has one *live* chain: the epoch that has reached furthest, by the boot-time clock within
+//! one boot and by the wall clock across two. Within it and across a change
 //! of epoch the hardware counter is differenced without a break, so that the energy of a restart, an
 //! outage or dropped batches is counted once, as the difference over the gap. A chain that speaks of
 //! older time (an old spool found again, an import) is *late*: it adds energy only for time whose
@@ -36,12 +37,14 @@ pub struct Origin {
 #[derive(Debug, Clone, Copy)]
 pub struct Point {
     pub at_ms: u64,
+    /// The boot-time clock, which never steps within a boot.
+    pub boot_ms: u64,
     /// The hardware counter, if it was read.
     pub counter_mj: Option<u64>,
     /// The integrated energy, if it was told.
     pub integrated_mj: Option<u64>,
-    /// The device has no counter at all, so that integrated energy is what there is. A counter that
-    /// merely failed once is waited for: its next difference holds everything.
+    /// The device has no counter, or none that may be read, so that integrated energy is what there
+    /// is. A counter that merely failed once is waited for: its next difference holds everything.
     pub counterless: bool,
 }
 
@@ -81,11 +84,11 @@ impl DeviceMemory {
     /// Takes one sample in. `timed` is false where the state of the device in it is unknown: its
     /// time then stays uncounted, its energy does not.
     pub fn advance(&mut self, origin: Origin, point: Point, timed: bool) -> Step {
-        let place = self.place(origin.epoch, point.at_ms);
+        let place = self.place(origin, point);
         let mut step = Step::default();
         // Before time is claimed: what is free now is what late energy may be counted for.
-        let counter = self.counter_energy(place, origin, point, &mut step.energy);
-        let integrated = self.integrated_energy(place, origin, point, &mut step.energy);
+        let counter = self.counter_energy(&place, origin, point, &mut step.energy);
+        let integrated = self.integrated_energy(&place, origin, point, &mut step.energy);
         for energy in &step.energy {
             if energy.gap || !timed {
                 self.bridged.claim(energy.span.from, energy.span.to, &mut Vec::new());
@@ -103,18 +106,19 @@ impl DeviceMemory {
         {
             self.covered.claim(from, point.at_ms, &mut step.time);
         }
-        self.keep(place, origin, point, counter, integrated, &step.energy);
+        self.keep(&place, origin, point, counter, integrated, &step.energy);
         step
     }
 
-    fn place(&self, epoch: Epoch, at_ms: u64) -> Place {
-        let own = self.heads.iter().position(|h| h.epoch == epoch);
+    fn place(&self, origin: Origin, point: Point) -> Place {
+        let own = self.heads.iter().position(|h| h.epoch == origin.epoch);
         let Some(&live) = self.heads.first() else { return Place::First };
+        let beyond = live.is_before(origin, point);
         match own {
             Some(0) => Place::Live(live),
-            Some(at) if at_ms > live.at_ms => Place::Takeover { live, own: Some(self.heads[at]) },
+            Some(at) if beyond => Place::Takeover { live, own: Some(self.heads[at]) },
             Some(at) => Place::Late(self.heads[at]),
-            None if at_ms >= live.at_ms => Place::Takeover { live, own: None },
+            None if beyond => Place::Takeover { live, own: None },
             None => Place::First,
         }
     }
@@ -122,19 +126,22 @@ impl DeviceMemory {
     /// Energy by the hardware counter. Gives the counter's new place in the chain.
     fn counter_energy(
         &self,
-        place: Place,
+        place: &Place,
         origin: Origin,
         point: Point,
         energy: &mut Vec<Energy>,
     ) -> Option<(u64, u64)> {
-        let (base, rebooted, already) = match place {
+        let (base, rebooted, already) = match *place {
             Place::Live(head) | Place::Late(head) => (head.counter, head.rebooted(origin), 0),
             Place::Takeover { live, own } => {
                 (live.counter, live.rebooted(origin), own.map_or(0, |own| own.late_mj))
             }
             Place::First => (None, false, 0),
         };
-        let Some(value) = point.counter_mj else { return base };
+        let Some(value) = point.counter_mj else {
+            // What integration counts from here on must not be in a later difference of the counter.
+            return base.filter(|_| !point.counterless);
+        };
         let Some((before, since)) = base else { return Some((value, point.at_ms)) };
         let reset = rebooted || value < before;
         let risen = if reset { value } else { value - before };
@@ -147,7 +154,7 @@ impl DeviceMemory {
         } else if increase > 0 || whole.gap {
             energy.push(whole);
         }
-        if let (true, Place::Live(head)) = (reset, place) {
+        if let (true, &Place::Live(head)) = (reset, place) {
             energy.extend(reset_tail(head, point, value, whole));
         }
         Some((value, point.at_ms))
@@ -156,7 +163,7 @@ impl DeviceMemory {
     /// Energy by integration, where there is no counter to go by.
     fn integrated_energy(
         &self,
-        place: Place,
+        place: &Place,
         origin: Origin,
         point: Point,
         energy: &mut Vec<Energy>,
@@ -199,14 +206,14 @@ impl DeviceMemory {
 
     fn keep(
         &mut self,
-        place: Place,
+        place: &Place,
         origin: Origin,
         point: Point,
         counter: Option<(u64, u64)>,
         integrated: Option<(u64, u64)>,
         energy: &[Energy],
     ) {
-        let before = match place {
+        let before = match *place {
             Place::Live(head) | Place::Late(head) | Place::Takeover { live: head, .. } => Some(head),
             Place::First => None,
         };
@@ -220,6 +227,7 @@ impl DeviceMemory {
                 _ => origin.boot,
             },
             at_ms: point.at_ms,
+            clock: origin.boot.map(|boot| (boot, point.boot_ms)),
             counter,
             integrated,
             late_mj: if late { before.map_or(0, |h| h.late_mj).saturating_add(added_mj) } else { 0 },
@@ -240,7 +248,7 @@ fn reset_tail(head: Head, point: Point, value: u64, whole: Energy) -> Option<Ene
 
 impl Place {
     /// When the sample before was taken, in the chain that this one continues.
-    fn previous_ms(self) -> Option<u64> {
+    fn previous_ms(&self) -> Option<u64> {
         match self {
             Self::Live(head) | Self::Late(head) | Self::Takeover { own: Some(head), .. } => Some(head.at_ms),
             Self::Takeover { live, own: None } => Some(live.at_ms),
@@ -249,8 +257,8 @@ impl Place {
     }
 
     /// The sample's own epoch, where it was seen before.
-    fn own(self) -> Option<Head> {
-        match self {
+    fn own(&self) -> Option<Head> {
+        match *self {
             Self::Live(head) | Self::Late(head) => Some(head),
             Self::Takeover { own, .. } => own,
             Self::First => None,
@@ -259,6 +267,15 @@ impl Place {
 }
 
 impl Head {
+    /// Whether a sample was taken after this chain's last one. Within one boot its clock tells, however
+    /// often the wall clock was set; else the wall clock has to.
+    fn is_before(&self, origin: Origin, point: Point) -> bool {
+        match (self.clock, origin.boot) {
+            (Some((boot, at_ms)), Some(now)) if boot == now => point.boot_ms > at_ms,
+            _ => point.at_ms >= self.at_ms,
+        }
+    }
+
     fn rebooted(&self, origin: Origin) -> bool {
         matches!((self.boot, origin.boot), (Some(then), Some(now)) if then != now)
     }

@@ -83,12 +83,13 @@ impl<'a> Columns<'a> {
         }
     }
 
-    fn point(&self, sample: usize, at_ms: u64) -> Point {
+    fn point(&self, sample: usize, stamp: Stamp) -> Point {
         Point {
-            at_ms,
+            at_ms: stamp.wall_ms,
+            boot_ms: stamp.boot_ms,
             counter_mj: self.counter.amount(sample),
             integrated_mj: self.integrated.amount(sample),
-            counterless: self.counter.unsupported(sample),
+            counterless: self.counter.is_denied(sample),
         }
     }
 
@@ -134,7 +135,7 @@ impl<'a> Gpu<'a> {
                 continue;
             }
             let (state, shares) = self.classify(&columns, sample)?;
-            let point = columns.point(sample, stamp.wall_ms);
+            let point = columns.point(sample, *stamp);
             let step = self.memory.advance(origin, point, state != State::Unmonitored);
             for &span in &step.time {
                 for (hour, piece) in hours(span) {

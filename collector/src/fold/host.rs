@@ -37,9 +37,10 @@ pub(super) fn fold(
         }
         let point = Point {
             at_ms: stamp.wall_ms,
+            boot_ms: stamp.boot_ms,
             counter_mj: counter.amount(sample),
             integrated_mj: integrated.amount(sample),
-            counterless: counter.unsupported(sample),
+            counterless: counter.is_denied(sample),
         };
         let reads = Reads {
             cpu: cpu.amount(sample).map(|ppm| Ppm(ppm.min(Ppm::WHOLE.0))),

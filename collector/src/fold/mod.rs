@@ -229,9 +229,9 @@ impl Metered<'_> {
         self.at(sample).value().and_then(|value| u64::try_from(value).ok())
     }
 
-    /// The device does not have this reading at all.
-    fn unsupported(self, sample: usize) -> bool {
-        self.at(sample) == Reading::Absent(Absence::Unsupported)
+    /// This reading is not to be had, now or in the next sample.
+    fn is_denied(self, sample: usize) -> bool {
+        matches!(self.at(sample), Reading::Absent(Absence::Unsupported | Absence::NoPermission))
     }
 }
 

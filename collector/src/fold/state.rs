@@ -31,6 +31,8 @@ pub struct Head {
     pub boot: Option<Uuid>,
     /// Wall clock of the last sample.
     pub at_ms: u64,
+    /// The boot in which the last sample was taken, and its boot-time clock.
+    pub clock: Option<(Uuid, u64)>,
     /// The last value of the hardware counter and when it was read.
     pub counter: Option<(u64, u64)>,
     /// The last value of the integrated energy and when it was read.
@@ -129,6 +131,10 @@ struct WireHead {
     integrated_at_ms: u64,
     #[prost(uint64, tag = "8")]
     late_mj: u64,
+    #[prost(bytes = "vec", tag = "9")]
+    clock_boot: Vec<u8>,
+    #[prost(uint64, tag = "10")]
+    clock_ms: u64,
 }
 
 fn to_wire(device: Device, memory: &DeviceMemory) -> WireDevice {
@@ -148,7 +154,9 @@ fn to_wire(device: Device, memory: &DeviceMemory) -> WireDevice {
 fn head_to_wire(head: &Head) -> WireHead {
     WireHead {
         epoch: head.epoch.0.as_bytes().to_vec(),
-        boot: head.boot.map(|b| b.as_bytes().to_vec()).unwrap_or_default(),
+        boot: boot_to_wire(head.boot),
+        clock_boot: boot_to_wire(head.clock.map(|clock| clock.0)),
+        clock_ms: head.clock.map_or(0, |clock| clock.1),
         at_ms: head.at_ms,
         counter_mj: head.counter.map(|c| c.0),
         counter_at_ms: head.counter.map_or(0, |c| c.1),
@@ -171,19 +179,26 @@ fn from_wire(wire: &WireDevice) -> Result<(Device, DeviceMemory), StateError> {
 }
 
 fn head_from_wire(wire: &WireHead) -> Result<Head, StateError> {
-    let boot = if wire.boot.is_empty() {
-        None
-    } else {
-        Some(Uuid::from_slice(&wire.boot).map_err(|e| StateError(e.to_string()))?)
-    };
     Ok(Head {
         epoch: Epoch::from_slice(&wire.epoch).map_err(|e| StateError(e.to_string()))?,
-        boot,
+        boot: boot_from_wire(&wire.boot)?,
         at_ms: wire.at_ms,
+        clock: boot_from_wire(&wire.clock_boot)?.map(|boot| (boot, wire.clock_ms)),
         counter: wire.counter_mj.map(|value| (value, wire.counter_at_ms)),
         integrated: wire.integrated_mj.map(|value| (value, wire.integrated_at_ms)),
         late_mj: wire.late_mj,
     })
+}
+
+fn boot_to_wire(boot: Option<Uuid>) -> Vec<u8> {
+    boot.map(|b| b.as_bytes().to_vec()).unwrap_or_default()
+}
+
+fn boot_from_wire(bytes: &[u8]) -> Result<Option<Uuid>, StateError> {
+    match bytes {
+        [] => Ok(None),
+        bytes => Uuid::from_slice(bytes).map(Some).map_err(|e| StateError(e.to_string())),
+    }
 }
 
 fn distances(spans: &[Span]) -> Vec<u64> {
@@ -220,6 +235,7 @@ mod tests {
             epoch: Epoch::begin(),
             boot: Some(Uuid::from_u128(7)),
             at_ms: 1_700_000_000_000,
+            clock: Some((Uuid::from_u128(8), 99)),
             counter: Some((u64::MAX, 1_699_999_999_000)),
             integrated: None,
             late_mj: 3,
@@ -227,7 +243,10 @@ mod tests {
         let memory = DeviceMemory {
             covered: Coverage::from_spans([Span { from: 5, to: 9 }, Span { from: 100, to: u64::MAX }]),
             bridged: Coverage::from_spans([Span { from: 9, to: 100 }]),
-            heads: vec![head, Head { boot: None, counter: None, integrated: Some((0, 4)), ..head }],
+            heads: vec![
+                head,
+                Head { boot: None, clock: None, counter: None, integrated: Some((0, 4)), ..head },
+            ],
             counted_mj: 12,
             estimated_mj: 34,
         };
