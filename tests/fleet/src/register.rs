@@ -1,15 +1,20 @@
 //! The simulated fleet's register: `fleet.toml` and the hourly prices of electricity beside it.
 //!
 //! A template with places for what depends on the fleet: one asset for each node, in service well
-//! before the history begins, and prices for every hour of the history and some days beyond.
+//! before the history begins, and prices for every hour of the history and some days beyond. Rent
+//! prices are real and begin on the day from which they are known: those that are not in force when the
+//! history begins are left out, because a statement refuses a day without a price.
 
 use crate::model::{Fleet, HOUR_MS, Product, between};
 use anyhow::Context as _;
+use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 const TEMPLATE: &str = include_str!("register.toml");
+/// Begins a rent price in the template.
+const PRICE: &str = "[[price]]\n";
 /// Hours behind the history that have prices: the quickstart goes on live.
 const HOURS_BEYOND: u64 = 72;
 
@@ -21,10 +26,26 @@ pub fn write(fleet: &Fleet, folder: &Path) -> anyhow::Result<PathBuf> {
         anyhow::Ok(path)
     };
     place("electricity.csv", electricity(fleet)?)?;
-    let register = TEMPLATE
+    let first_day = instant(fleet.from_ms)?.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let register = in_force(TEMPLATE, first_day)?
         .replace("{h100_assets}\n", &assets(fleet, Product::H100)?)
         .replace("{l40s_assets}\n", &assets(fleet, Product::L40s)?);
     place("fleet.toml", register)
+}
+
+/// The template without the prices that begin after a day.
+fn in_force(template: &str, day: Date) -> anyhow::Result<String> {
+    let mut blocks = template.split(PRICE);
+    let mut kept = blocks.next().unwrap_or_default().to_owned();
+    for block in blocks {
+        let from = block.lines().find_map(|line| line.strip_prefix("effective_from = "));
+        let from: Date = from.context("a price of the template has no day")?.trim_matches('"').parse()?;
+        if from <= day {
+            kept.push_str(PRICE);
+            kept.push_str(block);
+        }
+    }
+    Ok(kept)
 }
 
 fn assets(fleet: &Fleet, product: Product) -> anyhow::Result<String> {
@@ -84,6 +105,21 @@ mod tests {
         assert!((0..5).all(|node| register.site_of(&fleet.node_name(node)).is_some()));
         assert!(register.sites[0].tariff.is_some() && register.sites[0].colocation.is_some());
         assert_eq!(register.prices.len(), 3);
+    }
+
+    #[test]
+    fn only_prices_in_force_when_the_history_begins_are_written_whatever_the_clock_says() {
+        let prices = |from_s: u64| {
+            let fleet = Fleet::ending_at((from_s + 30 * 86_400) * 1000, 30, 4, 8, 1);
+            let folder = tempfile::tempdir().unwrap();
+            let register = Register::load(&write(&fleet, folder.path()).unwrap()).unwrap();
+            let first = Timestamp::from_second(i64::try_from(from_s).unwrap()).unwrap();
+            let first = first.to_zoned(jiff::tz::TimeZone::UTC).date();
+            assert!(register.prices.iter().all(|price| price.effective_from <= first), "{first}");
+            register.prices.len()
+        };
+        // The starts of 2025, of July 2026 and of 2027.
+        assert_eq!([1_735_689_600, 1_782_864_000, 1_798_761_600].map(prices), [0, 2, 3]);
     }
 
     #[test]
