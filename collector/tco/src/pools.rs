@@ -143,7 +143,7 @@ fn depreciation(
         ],
         of_month: vec![
             input(format!("depreciation in {}", stretch.month), amount, unit, &in_service_source(asset)),
-            input(format!("depreciated before {}", start_name(calendar, stretch)), before, unit, source),
+            input(format!("depreciated before {}", start_name(calendar, stretch)?), before, unit, source),
         ],
     }))
 }
@@ -152,8 +152,15 @@ fn in_service_source(asset: &Asset) -> String {
     format!("{}, in service {}", asset.source, asset.in_service)
 }
 
-fn start_name(calendar: &Calendar, stretch: Stretch) -> String {
-    calendar.date(stretch.from_ms).to_string()
+/// The day on which a stretch begins; with the time, where it is not midnight of the calendar's zone.
+fn start_name(calendar: &Calendar, stretch: Stretch) -> Result<String, TcoError> {
+    let day = calendar.date(stretch.from_ms);
+    if calendar.day_start_ms(day)? == stretch.from_ms {
+        return Ok(day.to_string());
+    }
+    jiff::Timestamp::from_millisecond(stretch.from_ms)
+        .map(|instant| instant.to_string())
+        .map_err(|_| TcoError::Overflow("an instant"))
 }
 
 fn capital(

@@ -213,8 +213,13 @@ impl<'a> Builder<'a> {
         gpus.truncate(wanted);
         let unseen = wanted.saturating_sub(gpus.len());
         if unseen > 0 {
+            let so = if self.active_by_declaration(node) {
+                "they count as active while their node was measured, else as unmonitored"
+            } else {
+                "their time is unmonitored"
+            };
             self.notes.push(format!(
-                "{unseen} of {wanted} GPUs of asset {} at {name} were never seen: their time is unmonitored.",
+                "{unseen} of {wanted} GPUs of asset {} at {name} were never seen: {so}.",
                 asset.serial
             ));
             let model = asset.model.clone().or(model).unwrap_or_else(|| "(unknown model)".to_owned());
@@ -268,6 +273,13 @@ impl<'a> Builder<'a> {
                 }
             }
         }
+    }
+
+    /// True where no GPU of a node was ever seen and the register says that all count as active.
+    fn active_by_declaration(&self, node: usize) -> bool {
+        let declared = self.usage.nodes.get(node).and_then(|node| node.declared.as_ref());
+        declared.is_some_and(|declared| declared.active)
+            && !self.usage.gpus.iter().any(|gpu| gpu.node == node)
     }
 
     /// Start of service of what has no asset; `None` when it is gone or not there yet.

@@ -1,0 +1,54 @@
+//! What a statement says beside its figures: notes and the names of inputs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod support;
+
+use gpuledger_tco::calendar::Period;
+use gpuledger_tco::evaluate;
+use gpuledger_tco::statement::GroupBy;
+use gpuledger_tco::usage::{Declared, NodeRow};
+use rust_decimal::Decimal;
+use support::*;
+
+#[test]
+fn a_note_on_gpus_that_nobody_saw_says_how_their_time_counts() {
+    let notes = |active| {
+        let mut inputs = inputs(period("2024-05-17", "2024-05-18"), GroupBy::Node, usage(&["n1"], 0, &[]));
+        let noon = hour("2024-05-17", 12);
+        inputs.usage.nodes[0].declared = Some(Declared { gpus: 8, model: "NVIDIA H100".to_owned(), active });
+        inputs.usage.node_rows.push(NodeRow {
+            hour: noon,
+            node: 0,
+            observed_ms: HOUR_MS / 2,
+            metered_ms: HOUR_MS / 2,
+            counter_mj: 0,
+            gap_mj: 0,
+            estimated_mj: 3 * KWH,
+        });
+        inputs.assets.push(server("SN1", "n1", "300000"));
+        let statement = evaluate(&inputs).unwrap();
+        check_sums(&statement);
+        let note = statement.notes.iter().find(|note| note.contains("were never seen")).unwrap().clone();
+        (note, statement.hours.active)
+    };
+    let (note, active) = notes(true);
+    assert_eq!(active, Decimal::from(4));
+    assert!(note.ends_with("they count as active while their node was measured, else as unmonitored."));
+    let (note, active) = notes(false);
+    assert_eq!(active, Decimal::ZERO);
+    assert!(note.ends_with("their time is unmonitored."), "{note}");
+}
+
+#[test]
+fn what_was_depreciated_before_says_before_which_instant() {
+    let name = |from: &str| {
+        let usage = usage(&["n1"], 8, &[]);
+        let mut inputs = inputs(period("2024-02-01", "2024-03-01"), GroupBy::Node, usage);
+        inputs.period = Period::new(from.parse().unwrap(), "2024-03-01T00:00:00Z".parse().unwrap()).unwrap();
+        inputs.assets.push(server("SN1", "n1", "300000"));
+        let statement = evaluate(&inputs).unwrap();
+        let inputs = &statement.lines[0].inputs;
+        inputs.iter().find(|input| input.name.starts_with("depreciated before")).unwrap().name.clone()
+    };
+    assert_eq!(name("2024-02-05T00:00:00Z"), "depreciated before 2024-02-05");
+    assert_eq!(name("2024-02-05T12:00:00Z"), "depreciated before 2024-02-05T12:00:00Z");
+}
