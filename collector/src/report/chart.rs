@@ -20,8 +20,10 @@ const ROW: u32 = 26;
 const BAR: u32 = 15;
 /// Height of the axis below the bars.
 const AXIS: u32 = 22;
-/// Letters of a name that fit beside a bar.
-const NAME_CHARS: usize = 25;
+/// Room between a name and its bar.
+const NAME_GAP: u32 = 10;
+/// Letters of a name that fit beside a bar: `(NAMES_MAX - NAME_GAP) / LETTER`.
+const NAME_CHARS: usize = 21;
 /// About as many lines as are put on the axis.
 const TICKS: u32 = 5;
 
@@ -84,7 +86,7 @@ fn draw(svg: &mut String, bar: &Bar, top: u32, scale: &Scale) {
     let _ = write!(
         svg,
         "<text x=\"{}\" y=\"{middle}\" text-anchor=\"end\" fill=\"{INK}\">{name}",
-        scale.names - 10
+        scale.names - NAME_GAP
     );
     let _ = write!(svg, "<title>{}</title></text>", escaped(&bar.name));
     let y = top + (ROW - BAR) / 2;
@@ -232,6 +234,15 @@ mod tests {
         assert_eq!(first.0 + first.1, second.0);
         assert_eq!(second.0 + second.1, (WIDTH - FIGURES).into());
         assert_eq!(third.1 * Decimal::TWO, first.1 + second.1);
+    }
+
+    #[test]
+    fn the_longest_name_fits_beside_its_bar() {
+        assert_eq!(NAME_CHARS, ((NAMES_MAX - NAME_GAP) / LETTER) as usize);
+        let svg = stacked(&[bar(&"W".repeat(90), &[1])], Axis::Amounts, "costs");
+        let shown = svg.split("<title>").next().unwrap();
+        assert_eq!(shown.chars().filter(|&c| c == 'W').count(), NAME_CHARS - 1);
+        assert_eq!(boxes(&svg)[0].0, NAMES_MAX.into());
     }
 
     #[test]

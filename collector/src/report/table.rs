@@ -5,8 +5,9 @@ use super::columns::{Align, Table as Columns, wrap};
 use super::figures::{ByFamily, ratio};
 use super::number::{ABSENT, amount, count, grouped, money, or_absent, percent, rate};
 use super::{Format, family_name, group_name};
-use gpuledger_tco::statement::{Comparison, StateHours, Statement};
+use gpuledger_tco::statement::{Comparison, GroupBy, StateHours, Statement};
 use rust_decimal::Decimal;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 /// What fits a terminal and a page.
@@ -50,10 +51,18 @@ pub fn day(instant: &str) -> &str {
 
 fn costs(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
     let digits = statement.currency.minor_digits();
-    let wide = cost_table(statement, digits);
-    let table = if wide.width() > WIDTH { cost_table(statement, 0) } else { wide };
     writeln!(out, "WHAT IT COST, in {}", statement.currency)?;
-    fitted(table).write(out)?;
+    let [exact, whole] = [digits, 0].map(|places| fitted(cost_table(statement, places), statement.by));
+    if exact.width() > WIDTH && whole.width() <= WIDTH {
+        whole.write(out)?;
+        writeln!(
+            out,
+            "Rounded to whole {}, each figure for itself: other formats have all places.",
+            statement.currency
+        )?;
+    } else {
+        exact.write(out)?;
+    }
     writeln!(out)
 }
 
@@ -74,17 +83,40 @@ fn cost_table(statement: &Statement, places: u32) -> Columns {
     table
 }
 
-/// The table with its names shortened so that it fits.
-fn fitted(mut table: Columns) -> Columns {
+/// The table with its names shortened so that it fits, in a way that tells them apart.
+fn fitted(mut table: Columns, by: GroupBy) -> Columns {
     let over = table.width().saturating_sub(WIDTH);
-    if over > 0 {
-        let names = table.rows.iter().filter_map(|row| row.first()).map(|name| name.chars().count());
-        let room = names.max().unwrap_or(0).saturating_sub(over).max(NAME_WIDTH_MIN);
-        for name in table.rows.iter_mut().filter_map(|row| row.first_mut()) {
-            *name = shortened(name, room);
-        }
+    if over == 0 {
+        return table;
+    }
+    let names: Vec<String> = table.rows.iter().filter_map(|row| row.first().cloned()).collect();
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let room = longest.saturating_sub(over).max(NAME_WIDTH_MIN);
+    let different = |names: &[String]| names.iter().collect::<BTreeSet<_>>().len();
+    let apart = |shorten: Shorten| {
+        let short: Vec<String> = names.iter().map(|name| shorten(name, room)).collect();
+        (different(&short) == different(&names)).then_some(short)
+    };
+    // The end of a model's name says more than its maker.
+    let (first, second): (Shorten, Shorten) =
+        if by == GroupBy::Model { (ending, shortened) } else { (shortened, ending) };
+    let short = apart(first).or_else(|| apart(second)).unwrap_or_else(|| names.clone());
+    for (name, short) in table.rows.iter_mut().filter_map(|row| row.first_mut()).zip(short) {
+        *name = short;
     }
     table
+}
+
+/// Makes a name fit so many columns.
+type Shorten = fn(&str, usize) -> String;
+
+/// A name with its beginning left out.
+fn ending(name: &str, room: usize) -> String {
+    let letters = name.chars().count();
+    if letters <= room {
+        return name.to_owned();
+    }
+    std::iter::once('…').chain(name.chars().skip(letters - room + 1)).collect()
 }
 
 /// A name with its middle left out: beginnings and ends tell names apart.
@@ -114,7 +146,7 @@ fn hours(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
     let shares = states(&all).map(|hours| or_absent(ratio(hours, all.in_service), percent));
     table.rows.push(["Total".to_owned(), String::new()].into_iter().chain(sums).collect());
     table.total = Some(["Share".to_owned(), String::new()].into_iter().chain(shares).collect());
-    fitted(table).write(out)?;
+    fitted(table, statement.by).write(out)?;
     writeln!(out, "Held idle: somebody owned the GPU and nothing ran. Free: nobody owned it.\n")
 }
 
@@ -133,7 +165,7 @@ fn rates(statement: &Statement, out: &mut dyn Write) -> io::Result<()> {
         table.rows.push(line(&group.name, &group.rates, group.energy_kwh, group.carbon_kg));
     }
     table.total = Some(line("Total", &statement.rates, statement.energy_kwh, statement.carbon_kg));
-    fitted(table).write(out)?;
+    fitted(table, statement.by).write(out)?;
     writeln!(
         out,
         "The whole cost over the hours in service, in use, and owned by somebody (in use or held).\n"
@@ -265,6 +297,39 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn long_names_cost_no_cents_and_stay_apart() {
+        let mut statement = sample::statement();
+        let name = |number| format!("Simulated NVIDIA H{number} 80GB HBM3");
+        for (number, group) in (100..).zip(&mut statement.groups) {
+            for line in statement.lines.iter_mut().filter(|line| line.group == group.name) {
+                line.group = name(number);
+            }
+            group.name = name(number);
+        }
+        let text = text(&statement);
+        let costs = text.split("WHAT IT COST").nth(1).unwrap().split("HOW THE GPUS").next().unwrap();
+        assert!(costs.contains(&amount(statement.total.amount, statement.currency)), "{costs}");
+        let names: BTreeSet<&str> = costs.lines().filter_map(|line| line.split("  ").next()).collect();
+        let short = names.iter().filter(|name| name.contains('…')).count();
+        assert_eq!(short, statement.groups.len(), "{costs}");
+    }
+
+    #[test]
+    fn figures_without_their_cents_say_so() {
+        let costs = |zeros: u32| {
+            let mut statement = sample::statement();
+            for line in &mut statement.lines {
+                line.amount *= Decimal::from(10_u64.pow(zeros));
+            }
+            let text = text(&statement);
+            text.split("HOW THE GPUS").next().unwrap().to_owned()
+        };
+        assert!(!costs(0).contains("Rounded"));
+        let rounded = (1..12).map(costs).find(|text| text.contains("Rounded to whole EUR")).unwrap();
+        assert!(!rounded.split("WHAT IT COST").nth(1).unwrap().contains(".00"), "{rounded}");
     }
 
     #[test]
