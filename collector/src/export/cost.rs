@@ -244,6 +244,8 @@ pub(super) mod tests {
             own: euro("30"),
             break_even_utilization: (offer == "aws").then(|| decimal("0.73")),
             utilization: Some(decimal("0.25")),
+            formula: String::new(),
+            inputs: Vec::new(),
         }
     }
 

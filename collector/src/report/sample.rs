@@ -122,5 +122,7 @@ fn comparison() -> Comparison {
         own: eur("52273.94"),
         break_even_utilization: Some(d("0.3464")),
         utilization: Some(d("0.7690")),
+        formula: "same capacity = price × GPU-hours in service".into(),
+        inputs: Vec::new(),
     }
 }

@@ -5,9 +5,10 @@ use crate::decimal::{add, hours, mul, ratio, round, sum};
 use crate::error::TcoError;
 use crate::evaluate::View;
 use crate::money::Money;
+use crate::pools::input;
 use crate::rent::{PRICE_AGE_DAYS_MAX, PriceKind, RentPrice, break_even, in_force, model_matches};
 use crate::service::NO_GPU;
-use crate::statement::{Comparison, Family, GroupBy};
+use crate::statement::{Comparison, Family, GroupBy, Input};
 use crate::tally::Holder;
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
@@ -45,7 +46,7 @@ pub(crate) fn comparisons(view: &View<'_>, notes: &mut Vec<String>) -> Result<Ve
                         &model,
                         &own,
                         &format!("{offer}, {}", kind.label()),
-                        rent,
+                        &rent,
                     )?);
                 }
                 Priced::Nothing(day, earliest) => late.push((offer, day, earliest)),
@@ -154,14 +155,19 @@ fn priced(view: &View<'_>, own: &Own, prices: &[&RentPrice]) -> Result<Priced, T
 /// Places after the point of an hourly price and of a ratio.
 const RATIO_DIGITS: u32 = 6;
 
+/// How a comparison's inputs make its results.
+const FORMULA: &str = "same capacity = price × GPU-hours in service; same work = price × GPU-hours owned; \
+break-even = (own cost − own electricity) ÷ (GPU-hours in service × (price − own electricity ÷ GPU-hours owned))";
+
 fn comparison(
     view: &View<'_>,
     model: &str,
     own: &Own,
     offer: &str,
-    rent: Rent,
+    rent: &Rent,
 ) -> Result<Comparison, TcoError> {
     let money = |amount| Money::new(amount, view.inputs.currency);
+    let code = view.inputs.currency.code();
     let price = ratio(rent.capacity, rent.in_service)?.unwrap_or_default();
     let fixed = crate::decimal::sub(own.cost, own.energy_cost)?;
     // Without an hour in use nothing is known of what such an hour draws.
@@ -173,13 +179,25 @@ fn comparison(
         offer: offer.to_owned(),
         model: model.to_owned(),
         price_per_gpu_hour: round(price, RATIO_DIGITS).normalize(),
-        price_source: rent.source,
+        price_source: rent.source.clone(),
         same_capacity: money(rent.capacity).rounded(),
         same_work: money(rent.work).rounded(),
         own: money(own.cost).rounded(),
         break_even_utilization: even.map(|even| round(even, RATIO_DIGITS)),
         utilization: ratio(rent.owned, rent.in_service)?.map(|share| round(share, RATIO_DIGITS)),
+        formula: FORMULA.to_owned(),
+        inputs: vec![
+            hours_input("GPU-hours in service", rent.in_service),
+            hours_input("GPU-hours owned", rent.owned),
+            input("price", price, format!("{code}/GPU-hour"), &rent.source),
+            input("own cost", own.cost, code, "lines of the statement, by model"),
+            input("own electricity", own.energy_cost, code, "lines of the statement, by model"),
+        ],
     })
+}
+
+fn hours_input(name: &str, hours: Decimal) -> Input {
+    input(name, hours, "GPU-hours", "ledger and register")
 }
 
 fn note_old_prices(view: &View<'_>, notes: &mut Vec<String>) {

@@ -116,6 +116,10 @@ pub struct Comparison {
     pub break_even_utilization: Option<Decimal>,
     /// Measured share of hours that somebody owned.
     pub utilization: Option<Decimal>,
+    /// How the inputs make rent and break-even, in words and signs.
+    pub formula: String,
+    /// Hours, price and own cost, unrounded.
+    pub inputs: Vec<Input>,
 }
 
 /// How much of what should have been measured was measured.

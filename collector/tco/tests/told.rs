@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod support;
 
+use gpuledger_tco::asset::Asset;
 use gpuledger_tco::calendar::Period;
 use gpuledger_tco::evaluate;
 use gpuledger_tco::statement::GroupBy;
-use gpuledger_tco::usage::{Declared, NodeRow};
+use gpuledger_tco::usage::{Declared, GpuRow, NodeRow};
+use jiff::civil::date;
 use rust_decimal::Decimal;
 use support::*;
 
@@ -51,4 +53,28 @@ fn what_was_depreciated_before_says_before_which_instant() {
     };
     assert_eq!(name("2024-02-05T00:00:00Z"), "depreciated before 2024-02-05");
     assert_eq!(name("2024-02-05T12:00:00Z"), "depreciated before 2024-02-05T12:00:00Z");
+}
+
+#[test]
+fn a_comparison_can_be_recomputed_from_its_inputs() {
+    let (from, to) = ("2024-02-01", "2024-02-02");
+    let mut inputs = inputs(period(from, to), GroupBy::Month, usage(&["n1"], 1, &["team"]));
+    inputs.sites[0].tariff = Some(flat("0.50"));
+    inputs.assets.push(Asset { gpus: 1, ..server("SN1", "n1", "30000") });
+    inputs.prices = vec![rent("cloud", "2.95", date(2024, 1, 1))];
+    let active = GpuRow { active_ms: HOUR_MS, counter_mj: KWH / 2, ..row(hour(from, 3), 0, 2) };
+    inputs.usage.gpu_rows = vec![active, GpuRow { hour: hour(from, 4), ..active }];
+    let statement = evaluate(&inputs).unwrap();
+    check_sums(&statement);
+    let comparison = &statement.comparisons[0];
+    let value = |name: &str| comparison.inputs.iter().find(|input| input.name == name).unwrap().value;
+    let (in_service, owned) = (value("GPU-hours in service"), value("GPU-hours owned"));
+    let (price, own, electricity) = (value("price"), value("own cost"), value("own electricity"));
+    assert_eq!((in_service, owned, electricity), (dec("24"), dec("2"), dec("0.50")));
+    assert_eq!(comparison.own.amount, own);
+    assert_eq!(comparison.same_capacity.amount, price * in_service);
+    assert_eq!(comparison.same_work.amount, price * owned);
+    let even = (own - electricity) / (in_service * (price - electricity / owned));
+    assert_eq!(comparison.break_even_utilization, Some(even.round_dp(6)));
+    assert!(comparison.formula.contains("(own cost − own electricity)"));
 }
