@@ -6,6 +6,9 @@ use gpuledger_tco::statement::{Line, Statement};
 use std::io::{self, Write};
 
 const WIDTH: usize = 100;
+/// Columns of the inputs' names: as many as the longest needs, within these.
+const NAME_MIN: usize = 28;
+const NAME_MAX: usize = 48;
 /// Ids that are proposed where none fits.
 const PROPOSED_MAX: usize = 12;
 
@@ -37,11 +40,13 @@ pub fn write(lines: &[&Line], out: &mut dyn Write) -> io::Result<()> {
         for (row, part) in wrap(&line.formula, WIDTH - 4).iter().enumerate() {
             writeln!(out, "  {}{part}", if row == 0 { "= " } else { "  " })?;
         }
+        let names = line.inputs.iter().map(|input| input.name.chars().count());
+        let room = names.max().unwrap_or(0).clamp(NAME_MIN, NAME_MAX);
         for input in &line.inputs {
             let unit = if input.unit.is_empty() { String::new() } else { format!(" {}", input.unit) };
-            writeln!(out, "    {:<28} {}{unit}", input.name, brief(input.value))?;
+            writeln!(out, "    {:<room$} {}{unit}", input.name, brief(input.value))?;
             if !input.source.is_empty() {
-                writeln!(out, "    {:<28} from {}", "", input.source)?;
+                writeln!(out, "    {:<room$} from {}", "", input.source)?;
             }
         }
     }
@@ -63,6 +68,26 @@ mod tests {
         for part in ["EUR 3,290.31", "= quantity × price", "18,234.5612 kWh", "from fleet.toml: site dc1"] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+    }
+
+    #[test]
+    fn values_stand_in_one_column_however_long_the_names() {
+        let statement = sample::statement();
+        let mut line = statement.lines[0].clone();
+        line.inputs[0].name = "GPU-hours in service in 2026-10".into();
+        let mut short = line.inputs[0].clone();
+        (short.name, short.value) = ("PUE".into(), line.inputs[0].value);
+        line.inputs = vec![line.inputs[0].clone(), short];
+        let mut out = Vec::new();
+        write(&[&line], &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let value = brief(line.inputs[0].value);
+        let columns: Vec<usize> = ["GPU-hours in", "PUE"]
+            .map(|name| {
+                text.lines().find(|l| l.trim_start().starts_with(name)).unwrap().rfind(&value).unwrap()
+            })
+            .to_vec();
+        assert_eq!(columns[0], columns[1], "{text}");
     }
 
     #[test]

@@ -286,7 +286,11 @@ impl View<'_> {
         if let Some(as_of) = self.inputs.as_of_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
             && self.inputs.until_ms() < self.inputs.period.to().start_ms()
         {
-            notes.push(format!("The period is not over: time, energy and cost are counted to {as_of}."));
+            notes.push(if self.inputs.until_ms() <= self.inputs.period.from().start_ms() {
+                format!("The period had not begun at {as_of}: nothing is counted.")
+            } else {
+                format!("The period is not over: time, energy and cost are counted to {as_of}.")
+            });
         }
         notes.extend(self.fleet.notes.iter().cloned());
         for (site, unknown) in self.inputs.sites.iter().zip(&self.tally.carbon_unknown) {

@@ -78,3 +78,19 @@ fn a_comparison_can_be_recomputed_from_its_inputs() {
     assert_eq!(comparison.break_even_utilization, Some(even.round_dp(6)));
     assert!(comparison.formula.contains("(own cost − own electricity)"));
 }
+
+#[test]
+fn a_period_that_has_not_begun_is_not_called_unfinished() {
+    let note = |as_of: &str| {
+        let mut inputs = inputs(period("2024-02-01", "2024-03-01"), GroupBy::Node, usage(&["n1"], 8, &[]));
+        inputs.assets.push(server("SN1", "n1", "300000"));
+        inputs.as_of_ms = Some(as_of.parse::<jiff::Timestamp>().unwrap().as_millisecond());
+        let statement = evaluate(&inputs).unwrap();
+        let note = statement.notes.iter().find(|note| note.starts_with("The period")).cloned();
+        (note.unwrap_or_default(), statement.total.amount.is_zero())
+    };
+    let begun = "The period had not begun at 2024-01-15T00:00:00Z: nothing is counted.";
+    assert_eq!(note("2024-01-15T00:00:00Z"), (begun.to_owned(), true));
+    assert!(note("2024-02-10T00:00:00Z").0.starts_with("The period is not over"));
+    assert_eq!(note("2024-03-01T00:00:00Z"), (String::new(), false));
+}
