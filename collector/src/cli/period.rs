@@ -4,7 +4,7 @@ use super::Failure;
 use gpuledger_ledger::{HOUR_MS, Hour, HourRange};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 
 /// A moment as typed: a day still needs a time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,12 +14,17 @@ pub enum Moment {
 }
 
 impl Moment {
+    /// The instant in a time zone. A day that begins within an hour of UTC, as in India, begins with the
+    /// hour after it: the ledger's rows are whole hours, and statements cut months there.
     pub fn at(self, zone: &TimeZone) -> Result<Timestamp, Failure> {
         match self {
             Self::Instant(time) => Ok(time),
             Self::Midnight(date) => date
                 .to_zoned(zone.clone())
-                .map(|midnight| midnight.timestamp())
+                .and_then(|midnight| {
+                    let up = TimestampRound::new().smallest(Unit::Hour).mode(RoundMode::Ceil);
+                    midnight.timestamp().round(up)
+                })
                 .map_err(|error| Failure::Usage(format!("{date} is out of range: {error}"))),
         }
     }
@@ -104,6 +109,14 @@ mod tests {
         for bad in ["2026", "2026-13-01", "2026-10-1", "october", "2026-10-01T00:00:00", ""] {
             assert!(moment(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_month_that_begins_within_an_hour_of_utc_begins_with_the_next() {
+        let india = TimeZone::fixed(jiff::tz::Offset::from_seconds(19_800).unwrap());
+        let at = |text: &str| moment(text).unwrap().at(&india).unwrap().to_string();
+        assert_eq!(at("2026-10"), "2026-09-30T19:00:00Z");
+        assert_eq!(at("2026-09-30T18:30:00Z"), "2026-09-30T18:30:00Z", "an instant is what it says");
     }
 
     #[test]
