@@ -46,6 +46,16 @@ fn once_prints_the_statement_and_nothing_else_and_the_ledger_equals_the_truth() 
 }
 
 #[test]
+fn what_it_logs_to_a_file_has_no_colours() -> Result<()> {
+    let temporary = tempfile::tempdir()?;
+    let mut command = quickstart(temporary.path())?;
+    let done = finish(command.env("RUST_LOG", "info").args(["--once", "--days", "1"]))?;
+    let err = String::from_utf8(done.stderr)?;
+    ensure!(err.contains("INFO") && !err.contains('\u{1b}'), "{err:?}");
+    Ok(())
+}
+
+#[test]
 fn the_same_seed_and_hour_give_the_same_statement() -> Result<()> {
     let temporary = tempfile::tempdir()?;
     let statement = |seed: &str| -> Result<String> {

@@ -20,11 +20,16 @@ pub mod register;
 pub mod replay;
 pub mod truth;
 
+use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 
 /// Sends warnings to standard error; `RUST_LOG` asks for more.
 pub fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     // Only the first call in a process counts, which is the binary's.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
 }
