@@ -28,6 +28,8 @@ impl Clock for SystemClock {
         // Neither field is ever negative on the boot-time clock, so nothing is lost here.
         let seconds = u64::try_from(boot.tv_sec).unwrap_or_default();
         let millis = u64::try_from(boot.tv_nsec).unwrap_or_default() / 1_000_000;
+        // A wall clock before 1970 is not set. It reads as 1970, which the collector passes over like
+        // any time before 2020.
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Stamp {
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),

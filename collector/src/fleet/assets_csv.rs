@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-const COLUMNS: [&str; 11] = [
+/// Facts of an asset: columns of a file, and keys of `[[asset]]` in the register.
+pub(super) const COLUMNS: [&str; 11] = [
     "serial",
     "node",
     "site",

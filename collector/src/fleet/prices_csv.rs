@@ -18,7 +18,8 @@ use gpuledger_tco::money::Currency;
 use gpuledger_tco::rent::{PriceKind, RentPrice};
 use rust_decimal::Decimal;
 
-const COLUMNS: [&str; 11] = [
+/// Facts of an offer: columns of a file, and keys of `[[price]]` in the register.
+pub(super) const COLUMNS: [&str; 11] = [
     "offer",
     "kind",
     "model",

@@ -31,33 +31,7 @@ const KEYS: [&str; 10] = [
     "price",
 ];
 const NODE_KEYS: [&str; 5] = ["name", "site", "gpus", "model", "power_only"];
-const ASSET_KEYS: [&str; 11] = [
-    "serial",
-    "node",
-    "site",
-    "model",
-    "gpus",
-    "cost",
-    "currency",
-    "salvage",
-    "life_months",
-    "life_years",
-    "in_service",
-];
 const OVERHEAD_KEYS: [&str; 3] = ["kind", "site", "per_year"];
-const PRICE_KEYS: [&str; 11] = [
-    "offer",
-    "kind",
-    "model",
-    "per_gpu_hour",
-    "per_hour",
-    "gpus",
-    "currency",
-    "effective_from",
-    "fetched_at",
-    "source",
-    "licence",
-];
 
 pub fn fleet(path: &Path, text: &str) -> Result<Fleet, FleetError> {
     let name = path.display().to_string();
@@ -78,7 +52,7 @@ pub fn fleet(path: &Path, text: &str) -> Result<Fleet, FleetError> {
     if let Some(field) = root.get("prices") {
         prices = prices_csv::prices(&site::table(&field, folder)?)?;
     }
-    for section in root.list("price", &PRICE_KEYS)? {
+    for section in root.list("price", &prices_csv::COLUMNS)? {
         prices.push(price(&section, currency)?);
     }
     check_prices(&prices, currency)?;
@@ -160,7 +134,7 @@ fn assets(root: &Section<'_>, sites: &[Site], defaults: &Defaults<'_>) -> Result
         let text = super::read_file(&path).map_err(|error| field.error(error.to_string()))?;
         assets = assets_csv::read_assets(&path, &text)?;
     }
-    for section in root.list("asset", &ASSET_KEYS)? {
+    for section in root.list("asset", &assets_csv::COLUMNS)? {
         assets.push(asset(&section, sites, defaults.currency)?);
     }
     let mut known: BTreeMap<&str, &str> = BTreeMap::new();

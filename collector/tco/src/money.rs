@@ -32,8 +32,8 @@ impl Currency {
     }
 
     pub fn code(&self) -> &str {
-        // Only capital letters come in.
-        std::str::from_utf8(&self.0).unwrap_or("XXX")
+        // Only capital letters come in, so that there is always a text.
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
     /// Decimal places of the smallest unit (ISO 4217 minor unit).
