@@ -174,8 +174,9 @@ fn put_column(
     if !complete {
         presence::put(readings(), out);
     }
+    // Asked for every column, as the reader does: a device without any value is a device before too.
+    let near = bases.near(column.device, column.metric);
     if !packer.values.is_empty() {
-        let near = bases.near(column.device, column.metric);
         let base = packer.write(near, out);
         bases.remember(column.metric, base);
     }

@@ -107,6 +107,16 @@ fn one_column(readings: Vec<Reading<i64>>) -> Batch {
 }
 
 #[test]
+fn a_device_without_any_value_does_not_shift_the_next_one() {
+    let column = |device, reading| Column { device, metric: MetricId(52), readings: vec![reading] };
+    let absent = Column { metric: MetricId(75), ..column(1, Reading::Absent(Absence::Lost)) };
+    let mut batch = one_column(vec![Reading::Value(0)]);
+    batch.columns = vec![column(0, Reading::Value(-1)), absent, column(2, Reading::Value(300))];
+    let bytes = encode(&batch);
+    assert_eq!(decode(&bytes, 1, 3), Ok((batch.stamps, batch.columns)));
+}
+
+#[test]
 fn the_bytes_of_version_1_do_not_change() {
     let readings = [300_000, 300_500, 299_000].map(Reading::Value).to_vec();
     let mut batch = one_column(readings);
