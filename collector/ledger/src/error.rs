@@ -28,12 +28,20 @@ pub enum LedgerError {
     Overflow(#[from] gpuledger_units::Overflow),
     #[error("cannot keep rows of the hour {hour} since 1970: the ledger holds the years 2020 to 2079")]
     HourOutOfRange { hour: u32 },
+    #[error("epoch {epoch} belongs to node {owner:?}: its spool was copied from there")]
+    ForeignEpoch { epoch: gpuledger_proto::ids::Epoch, owner: String },
+    #[error("cannot {operation}: days of this range lie in the ledger's archive, which is not open")]
+    Archived { operation: &'static str },
+    #[error("the ledger {ledger} is not empty: what is there would be mixed with what comes")]
+    NotEmpty { ledger: String },
+    #[error("cannot {operation}: the archived file {file} {fault}")]
+    Archive { operation: &'static str, file: String, fault: String },
 }
 
 impl LedgerError {
     /// True where what was given can never be stored, however often it is tried; false where the
     /// store itself is in trouble and a later attempt may succeed.
     pub fn is_of_content(&self) -> bool {
-        matches!(self, Self::Overflow(_) | Self::HourOutOfRange { .. })
+        matches!(self, Self::Overflow(_) | Self::HourOutOfRange { .. } | Self::ForeignEpoch { .. })
     }
 }

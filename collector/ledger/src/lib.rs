@@ -10,20 +10,87 @@
 mod error;
 mod model;
 pub mod sqlite;
+mod store;
 pub mod suite;
 
 pub use error::LedgerError;
 pub use model::*;
+pub use store::*;
 
 use async_trait::async_trait;
 use gpuledger_proto::frame::{Inventory, Owner};
 use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A half-open range of hours: `from` is in it, `to` is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HourRange {
     pub from: Hour,
     pub to: Hour,
+}
+
+impl HourRange {
+    /// Every hour that there can be.
+    pub const ALWAYS: Self = Self { from: Hour(0), to: Hour(u32::MAX) };
+}
+
+/// Which GPU rows somebody asks for. What is not asked for need not be read: that is what makes a
+/// report over closed days cheap.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub range: HourRange,
+    /// Only rows of these GPUs; `None` for all.
+    pub gpus: Option<Arc<BTreeSet<GpuKey>>>,
+    /// Columns that are needed. Others may be given too, or as their default.
+    pub columns: Columns,
+}
+
+impl Wanted {
+    /// Everything of a range.
+    pub const fn all(range: HourRange) -> Self {
+        Self { range, gpus: None, columns: Columns::ALL }
+    }
+
+    /// Whether rows of this GPU are asked for.
+    pub fn has(&self, gpu: GpuKey) -> bool {
+        self.gpus.as_ref().is_none_or(|gpus| gpus.contains(&gpu))
+    }
+}
+
+/// A set of the columns of [`GpuHour`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Columns(u16);
+
+impl Columns {
+    pub const ALL: Self = Self(u16::MAX);
+    /// The four states.
+    pub const TIME: Self = Self(1);
+    /// `counter_mj`, `gap_mj`, `estimated_mj`.
+    pub const ENERGY: Self = Self(1 << 1);
+    pub const ACTIVE_ENERGY: Self = Self(1 << 2);
+    /// `busy_ppm_ms`, `busy_known_ms`.
+    pub const BUSY: Self = Self(1 << 3);
+    pub const MEMORY: Self = Self(1 << 4);
+    pub const THROTTLED: Self = Self(1 << 5);
+    /// Both maxima.
+    pub const MAXIMA: Self = Self(1 << 6);
+    pub const SAMPLES: Self = Self(1 << 7);
+
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// A GPU's number, and the node whose memory its chain is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registered {
+    pub key: GpuKey,
+    pub holder: NodeKey,
 }
 
 /// What was counted so far for one GPU, over all owners and hours.
@@ -48,8 +115,9 @@ pub trait Ledger: Send + Sync + 'static {
     async fn node(&self, name: &NodeName) -> Result<NodeKey, LedgerError>;
 
     /// Records what the node says of itself and its GPUs and gives each GPU's number, in the order
-    /// of the inventory. Idempotent.
-    async fn register(&self, node: NodeKey, inventory: &Inventory) -> Result<Vec<GpuKey>, LedgerError>;
+    /// of the inventory. A new GPU is held by this node; one that is known stays with the node that
+    /// holds it until a commit takes it over ([`NodeCommit::taken`]). Idempotent.
+    async fn register(&self, node: NodeKey, inventory: &Inventory) -> Result<Vec<Registered>, LedgerError>;
 
     /// Gives each owner's number, registering the new ones, in the order asked. Idempotent.
     async fn owners(&self, owners: &[Owner]) -> Result<Vec<OwnerKey>, LedgerError>;
@@ -58,6 +126,7 @@ pub trait Ledger: Send + Sync + 'static {
     async fn state(&self, node: NodeKey) -> Result<NodeState, LedgerError>;
 
     /// Last committed sequence of an epoch of a node; [`Sequence::NONE`] when there is none.
+    /// An epoch belongs to the node that committed first: [`LedgerError::ForeignEpoch`] for others.
     async fn sequence(&self, node: NodeKey, epoch: Epoch) -> Result<Sequence, LedgerError>;
 
     /// Commits all in one durable transaction and gives each outcome, in the order given.
@@ -71,8 +140,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// Every named owner, by number.
     async fn all_owners(&self) -> Result<Vec<OwnerRecord>, LedgerError>;
 
-    /// GPU rows of a range in the order (hour, GPU, owner).
-    async fn gpu_hours(&self, range: HourRange) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError>;
+    /// GPU rows in the order (hour, GPU, owner). A store by itself refuses a range of which days are
+    /// closed ([`LedgerError::Archived`]): rather nothing than too little.
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError>;
     /// Node rows of a range in the order (hour, node).
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError>;
     /// Sum over all rows of each GPU, by number. Maxima are over all rows.

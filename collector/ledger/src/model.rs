@@ -29,6 +29,28 @@ impl Hour {
     }
 }
 
+/// Days since the Unix epoch, UTC: what is closed and moved out of the store as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Day(pub u32);
+
+impl Day {
+    /// The day that an hour lies in.
+    pub const fn of(hour: Hour) -> Self {
+        Self(hour.0 / 24)
+    }
+
+    /// Its first hour.
+    pub const fn first_hour(self) -> Hour {
+        Hour(self.0.saturating_mul(24))
+    }
+
+    /// Its 24 hours.
+    pub const fn hours(self) -> crate::HourRange {
+        crate::HourRange { from: self.first_hour(), to: Hour(self.first_hour().0.saturating_add(24)) }
+    }
+}
+
 /// The ledger's own number of a node; stable for the life of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -191,7 +213,7 @@ pub struct NodeRecord {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpuRecord {
     pub key: GpuKey,
-    /// The node that it was last seen in.
+    /// The node that holds it: the one that last committed for it.
     pub node: NodeKey,
     pub gpu: Gpu,
     pub first_ms: Option<u64>,
@@ -226,10 +248,26 @@ pub struct NodeCommit {
     pub epochs: Vec<EpochAdvance>,
     pub gpu_hours: Vec<(GpuHourKey, GpuHour)>,
     pub node_hours: Vec<(Hour, NodeHour)>,
+    /// GPUs that this node takes over: they, and the memory of their chains, leave the node that held
+    /// them in the same transaction.
+    pub taken: Vec<Taken>,
     /// Span of time that each GPU's rows speak of: for the register's first and last instant.
     pub gpus_seen: Vec<(GpuKey, u64, u64)>,
     /// The same for the node.
     pub seen: Option<(u64, u64)>,
+}
+
+/// GPUs that leave the node that held them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    pub from: NodeKey,
+    /// The version of that node's state that the GPUs' memory was read from; the stored one must be
+    /// equal.
+    pub base_version: u64,
+    /// That node's state without them; its version rises by one.
+    pub state: Vec<u8>,
+    /// The GPUs; each must be held by `from` still.
+    pub gpus: Vec<GpuKey>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

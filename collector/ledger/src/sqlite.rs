@@ -23,8 +23,9 @@ mod rows;
 mod writer;
 
 use crate::{
-    CommitOutcome, GpuHour, GpuHourKey, GpuKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger, LedgerError,
-    NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, StoredAsset,
+    CommitOutcome, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger, LedgerError,
+    NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, Registered, StoredAsset,
+    Wanted,
 };
 use async_trait::async_trait;
 use gpuledger_proto::frame::{Inventory, Owner};
@@ -86,7 +87,7 @@ impl Ledger for SqliteLedger {
         self.write("register a node", move |c| register::node(c, &name)).await
     }
 
-    async fn register(&self, node: NodeKey, inventory: &Inventory) -> Result<Vec<GpuKey>, LedgerError> {
+    async fn register(&self, node: NodeKey, inventory: &Inventory) -> Result<Vec<Registered>, LedgerError> {
         let inventory = inventory.clone();
         self.write("register GPUs", move |c| register::inventory(c, node, &inventory)).await
     }
@@ -120,8 +121,9 @@ impl Ledger for SqliteLedger {
         self.read("list owners", register::all_owners).await
     }
 
-    async fn gpu_hours(&self, range: HourRange) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
-        self.read("read GPU hours", move |c| read::gpu_hours(c, range)).await
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
+        let wanted = wanted.clone();
+        self.read("read GPU hours", move |c| read::gpu_hours(c, &wanted)).await
     }
 
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError> {

@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::suite::{Bed, samples};
-use gpuledger_ledger::{CommitOutcome, Ledger, LedgerError};
+use gpuledger_ledger::{CommitOutcome, Ledger, LedgerError, Wanted};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -217,7 +217,7 @@ async fn a_killed_writer_loses_nothing_that_it_told_and_leaves_no_half_commit() 
         let version = ledger.state(node.key).await.unwrap().version;
         assert!(version >= told, "{told} were told, {version} are there");
         assert_eq!(ledger.sequence(node.key, samples::epoch(1)).await.unwrap().0, version);
-        let row = ledger.gpu_hours(samples::ALWAYS).await.unwrap()[0].1;
+        let row = ledger.gpu_hours(&Wanted::all(samples::ALWAYS)).await.unwrap()[0].1;
         assert_eq!(row.samples, version * samples::row().samples, "rows and version are one");
         assert_eq!(row.counter_mj.0, version * samples::row().counter_mj.0);
         let faults = ledger.check().await.unwrap();

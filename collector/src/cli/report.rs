@@ -7,7 +7,7 @@ use super::resolve::{Content, ReportEnergy, ReportTco};
 use crate::costing;
 use crate::report::energy::EnergyReport;
 use crate::report::explain;
-use gpuledger_ledger::Ledger as _;
+use gpuledger_ledger::{Ledger as _, Wanted};
 use gpuledger_ledger::sqlite::SqliteLedger;
 use jiff::Timestamp;
 
@@ -19,7 +19,7 @@ pub async fn energy(task: ReportEnergy) -> Result<(), Failure> {
         gpus: ledger.gpus().await?,
         owners: ledger.all_owners().await?,
         node_hours: ledger.node_hours(range).await?,
-        gpu_hours: ledger.gpu_hours(range).await?,
+        gpu_hours: ledger.gpu_hours(&Wanted::all(range)).await?,
     };
     let overflow = |error: gpuledger_units::Overflow| Failure::Runtime(format!("cannot add up: {error}"));
     let rows = facts.rows(&task.by).map_err(overflow)?;

@@ -38,6 +38,7 @@ async fn small_ledger(folder: &Path) -> SqliteLedger {
     let node = ledger.node(&NodeName::new("gpu-01").unwrap()).await.unwrap();
     let inventory = Inventory { host: Host::default(), gpus: vec![gpu(0), gpu(1)] };
     let gpus = ledger.register(node, &inventory).await.unwrap();
+    let gpus: Vec<_> = gpus.into_iter().map(|gpu| gpu.key).collect();
     let owner = |account: &str, name: &str| Owner {
         kind: OwnerKind::User,
         account: account.to_owned(),
@@ -60,6 +61,7 @@ async fn small_ledger(folder: &Path) -> SqliteLedger {
             (key(1, gpus[0], owners[1]), active),
         ],
         node_hours: vec![(hour(0), NodeHour { observed_ms: Millis(HOUR_MS), ..NodeHour::default() })],
+        taken: Vec::new(),
         gpus_seen: gpus.iter().map(|&gpu| (gpu, seen.0, seen.1)).collect(),
         seen: Some(seen),
     };

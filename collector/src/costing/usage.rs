@@ -3,8 +3,7 @@
 use super::{CostingError, nodes_of};
 use crate::fleet::Fleet;
 use gpuledger_ledger::{
-    GpuHour, GpuHourKey, Hour, HourRange, Ledger, NodeHour, NodeKey, OwnerKey, OwnerRecord,
-};
+    GpuHour, GpuHourKey, Hour, HourRange, Ledger, NodeHour, NodeKey, OwnerKey, OwnerRecord, Wanted};
 use gpuledger_proto::frame::Owner;
 use gpuledger_tco::asset::Asset;
 use gpuledger_tco::calendar::UtcHour;
@@ -46,7 +45,7 @@ pub async fn read(
             seen_ms: gpu.first_ms.zip(gpu.last_ms),
         });
     }
-    for (key, row) in ledger.gpu_hours(range).await? {
+    for (key, row) in ledger.gpu_hours(&Wanted::all(range)).await? {
         if let Some(&gpu) = gpu_at.get(&key.gpu) {
             let owner = owners.number.get(&key.owner).copied().unwrap_or(UNKNOWN);
             usage.gpu_rows.push(gpu_row(key, gpu, owner, &row));

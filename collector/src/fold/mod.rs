@@ -191,6 +191,7 @@ impl NodeFold {
             epochs,
             gpu_hours: pending.gpu_hours.into_iter().collect(),
             node_hours: pending.node_hours.into_iter().collect(),
+            taken: Vec::new(),
             gpus_seen: pending.gpus_seen.into_iter().map(|(gpu, (from, to))| (gpu, from, to)).collect(),
             seen: pending.seen,
         })

@@ -144,7 +144,7 @@ async fn register<'a>(
     };
     let gpus = uuids.iter().enumerate().map(gpu).collect();
     let keys = ledger.register(node, &Inventory { host: host.unwrap_or_default(), gpus }).await?;
-    Ok(uuids.iter().map(|uuid| uuid.as_str()).zip(keys).collect())
+    Ok(uuids.iter().map(|uuid| uuid.as_str()).zip(keys.into_iter().map(|gpu| gpu.key)).collect())
 }
 
 /// The samples of a series as the batches that an agent would have sent.

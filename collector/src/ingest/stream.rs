@@ -249,6 +249,7 @@ impl Session {
         let inventory = inventory_from_wire(inventory).map_err(|e| Refusal::invalid(e.to_string()))?;
         let ledger = &self.shared.ledger;
         let gpus = ledger.register(self.node.key, &inventory).await.map_err(|e| Refusal::by_ledger(&e))?;
+        let gpus = gpus.into_iter().map(|gpu| gpu.key).collect();
         let stored = ledger.sequence(self.node.key, epoch).await.map_err(|e| Refusal::by_ledger(&e))?;
         let first = Sequence(wire.first_sequence);
         let dropped = self.with_fold(|fold| fold.begin_segment(epoch, boot, gpus, stored, first))?;

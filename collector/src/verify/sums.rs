@@ -2,7 +2,7 @@
 //! the age of the ledger.
 
 use super::Key;
-use gpuledger_ledger::{GpuHour, GpuKey, HOUR_MS, Hour, HourRange, Ledger, LedgerError, NodeHour};
+use gpuledger_ledger::{GpuHour, GpuKey, HOUR_MS, Hour, HourRange, Ledger, LedgerError, NodeHour, Wanted};
 use gpuledger_units::Overflow;
 use std::collections::BTreeMap;
 
@@ -51,7 +51,7 @@ impl Sums {
     }
 
     async fn add_chunk(&mut self, ledger: &dyn Ledger, range: HourRange) -> Result<(), LedgerError> {
-        let rows = ledger.gpu_hours(range).await?;
+        let rows = ledger.gpu_hours(&Wanted::all(range)).await?;
         self.gpu_rows += count(rows.len());
         // Sorted by hour and GPU: the owners of one hour are neighbours.
         for owners in rows.chunk_by(|a, b| (a.0.hour, a.0.gpu) == (b.0.hour, b.0.gpu)) {

@@ -34,6 +34,7 @@ async fn written() -> Written {
         simulated: true,
     };
     let gpus = ledger.register(node, &Inventory { host: Host::default(), gpus: vec![gpu] }).await.unwrap();
+    let gpus: Vec<_> = gpus.into_iter().map(|gpu| gpu.key).collect();
     let frames: Vec<Frame> = (0..=100_u64)
         .map(|second| Frame {
             stamp: Stamp { wall_ms: START_MS + second * 1_000, boot_ms: second * 1_000 },
@@ -69,6 +70,7 @@ impl Written {
             epochs: vec![EpochAdvance { epoch: Epoch::begin(), from: Sequence(0), to: Sequence(1) }],
             gpu_hours: vec![(self.row, row)],
             node_hours: Vec::new(),
+            taken: Vec::new(),
             gpus_seen: Vec::new(),
             seen: None,
         };

@@ -4,7 +4,7 @@
 use super::rows::{GPU_HOUR, HourRow, NODE_HOUR, unsigned};
 use super::{fault, key, open};
 use crate::{
-    GpuHour, GpuHourKey, GpuKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour, NodeKey, NodeState,
+    GpuHour, GpuHourKey, GpuKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour, NodeKey, NodeState, Wanted,
 };
 use gpuledger_proto::ids::{Epoch, Sequence};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -71,11 +71,11 @@ pub fn sequence(connection: &Connection, node: NodeKey, epoch: Epoch) -> rusqlit
     Ok(found.map_or(Sequence::NONE, Sequence))
 }
 
-pub fn gpu_hours(connection: &Connection, range: HourRange) -> rusqlite::Result<Vec<(GpuHourKey, GpuHour)>> {
+pub fn gpu_hours(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<(GpuHourKey, GpuHour)>> {
     let mut statement = connection.prepare_cached(&GPU_HOUR.select())?;
     let rows = statement
-        .query_map(key::range(range), |row| Ok((key::of_gpu_row(row.get(0)?), GpuHour::from_row(row)?)))?;
-    rows.collect()
+        .query_map(key::range(wanted.range), |row| Ok((key::of_gpu_row(row.get(0)?), GpuHour::from_row(row)?)))?;
+    rows.filter(|row| row.as_ref().map_or(true, |(key, _)| wanted.has(key.gpu))).collect()
 }
 
 pub fn node_hours(

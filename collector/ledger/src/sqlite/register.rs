@@ -3,7 +3,7 @@
 use super::key::{GPU_BITS, NODE_BITS, OWNER_BITS};
 use super::rows::{optional, unsigned};
 use super::{fault, key};
-use crate::{GpuKey, GpuRecord, LedgerError, NodeKey, NodeRecord, OwnerKey, OwnerRecord, StoredAsset};
+use crate::{GpuKey, GpuRecord, LedgerError, NodeKey, NodeRecord, OwnerKey, OwnerRecord, Registered, StoredAsset};
 use gpuledger_proto::frame::{Gpu, Host, Inventory, Owner, OwnerKind};
 use gpuledger_proto::ids::{GpuUuid, NodeName};
 use gpuledger_units::Overflow;
@@ -46,7 +46,7 @@ pub fn inventory(
     connection: &mut Connection,
     node: NodeKey,
     inventory: &Inventory,
-) -> Result<Vec<GpuKey>, LedgerError> {
+) -> Result<Vec<Registered>, LedgerError> {
     let failed = fault::at(GPUS);
     if let Some(keys) = unchanged(connection, node, inventory).map_err(&failed)? {
         return Ok(keys);
@@ -79,7 +79,7 @@ fn unchanged(
     connection: &Connection,
     node: NodeKey,
     inventory: &Inventory,
-) -> rusqlite::Result<Option<Vec<GpuKey>>> {
+) -> rusqlite::Result<Option<Vec<Registered>>> {
     let stored = connection
         .prepare_cached(&format!("{NODE_SELECT} WHERE key = ?1"))?
         .query_row([node.0], node_record)
@@ -91,21 +91,23 @@ fn unchanged(
     let mut keys = Vec::with_capacity(inventory.gpus.len());
     for gpu in &inventory.gpus {
         match by_uuid.query_row([gpu.uuid.as_str()], gpu_record).optional()? {
-            Some(record) if record.node == node && record.gpu == *gpu => keys.push(record.key),
+            Some(record) if record.gpu == *gpu => {
+                keys.push(Registered { key: record.key, holder: record.node });
+            }
             _ => return Ok(None),
         }
     }
     Ok(Some(keys))
 }
 
-fn put_gpu(transaction: &Transaction<'_>, node: NodeKey, gpu: &Gpu) -> Result<GpuKey, LedgerError> {
+fn put_gpu(transaction: &Transaction<'_>, node: NodeKey, gpu: &Gpu) -> Result<Registered, LedgerError> {
     let failed = fault::at(GPUS);
     let mut statement = transaction
         .prepare_cached(
             "INSERT INTO gpu (uuid, node, model, serial, pci_bus_id, driver_index, memory_bytes, simulated) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (uuid) DO UPDATE SET \
-             node = ?2, model = ?3, serial = ?4, pci_bus_id = ?5, driver_index = ?6, memory_bytes = ?7, \
-             simulated = ?8 RETURNING key",
+             model = ?3, serial = ?4, pci_bus_id = ?5, driver_index = ?6, memory_bytes = ?7, \
+             simulated = ?8 RETURNING key, node",
         )
         .map_err(&failed)?;
     let values = params![
@@ -118,8 +120,9 @@ fn put_gpu(transaction: &Transaction<'_>, node: NodeKey, gpu: &Gpu) -> Result<Gp
         integer(gpu.memory_bytes)?,
         gpu.simulated,
     ];
-    let number: i64 = statement.query_row(values, |row| row.get(0)).map_err(&failed)?;
-    Ok(GpuKey(within(number, GPU_BITS, "GPU")?))
+    let (number, holder): (i64, u32) =
+        statement.query_row(values, |row| Ok((row.get(0)?, row.get(1)?))).map_err(&failed)?;
+    Ok(Registered { key: GpuKey(within(number, GPU_BITS, "GPU")?), holder: NodeKey(holder) })
 }
 
 pub fn owners(connection: &mut Connection, owners: &[Owner]) -> Result<Vec<OwnerKey>, LedgerError> {

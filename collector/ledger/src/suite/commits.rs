@@ -3,8 +3,7 @@
 use super::samples::{ALWAYS, HOUR, Node, commit_one, epoch, everything, node_row, owner, row};
 use super::{Bed, Outcome};
 use crate::{
-    CommitOutcome, EpochAdvance, GpuHour, Hour, HourRange, LedgerError, NodeCommit, NodeState, OwnerKey,
-};
+    CommitOutcome, EpochAdvance, GpuHour, Hour, HourRange, LedgerError, NodeCommit, NodeState, OwnerKey, Wanted};
 use gpuledger_proto::ids::Sequence;
 use gpuledger_units::{ByteMillis, Millicelsius, Millijoules, Millis, Milliwatts};
 
@@ -12,7 +11,7 @@ pub async fn a_commit_is_read_back_as_it_was(bed: &dyn Bed) -> Outcome {
     let ledger = bed.open().await?;
     let node = Node::register(&*ledger, "a").await?;
     assert_eq!(commit_one(&*ledger, node.commit(0, 0)).await?, CommitOutcome::Committed);
-    assert_eq!(ledger.gpu_hours(ALWAYS).await?, [(node.row_key(HOUR, OwnerKey::NOBODY), row())]);
+    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?, [(node.row_key(HOUR, OwnerKey::NOBODY), row())]);
     assert_eq!(ledger.node_hours(ALWAYS).await?, [(HOUR, node.key, node_row())]);
     assert_eq!(ledger.state(node.key).await?, NodeState { version: 1, blob: vec![1, 2, 3] });
     assert_eq!(ledger.sequence(node.key, epoch(1)).await?, Sequence(1));
@@ -37,7 +36,7 @@ pub async fn commits_add_up(bed: &dyn Bed) -> Outcome {
         gpu_sum.merge(&row())?;
         node_sum.merge(&node_row())?;
     }
-    assert_eq!(ledger.gpu_hours(ALWAYS).await?, [(node.row_key(HOUR, OwnerKey::NOBODY), gpu_sum)]);
+    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?, [(node.row_key(HOUR, OwnerKey::NOBODY), gpu_sum)]);
     assert_eq!(ledger.node_hours(ALWAYS).await?, [(HOUR, node.key, node_sum)]);
     let seen = &ledger.nodes().await?[0];
     assert_eq!(
@@ -57,7 +56,7 @@ pub async fn maxima_know_absence(bed: &dyn Bed) -> Outcome {
         commit.gpu_hours[0].1.power_max_mw = power.map(Milliwatts);
         commit.gpu_hours[0].1.temperature_max_mc = None;
         commit_one(&*ledger, commit).await?;
-        let found = ledger.gpu_hours(ALWAYS).await?[0].1;
+        let found = ledger.gpu_hours(&Wanted::all(ALWAYS)).await?[0].1;
         assert_eq!(found.power_max_mw, expected.map(Milliwatts), "after {power:?}");
         assert_eq!(found.temperature_max_mc, None, "never measured");
     }
@@ -78,7 +77,7 @@ pub async fn a_moved_version_writes_nothing_of_the_node_and_all_of_the_others(be
     assert_eq!(outcomes, [CommitOutcome::Moved, CommitOutcome::Committed, CommitOutcome::Moved]);
     assert_eq!(ledger.state(a.key).await?.version, 1);
     assert_eq!(ledger.state(b.key).await?.version, 1);
-    assert_eq!(ledger.gpu_hours(ALWAYS).await?.len(), 2);
+    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?.len(), 2);
     Ok(())
 }
 
@@ -146,7 +145,7 @@ pub async fn a_commit_without_rows_still_moves_the_sequence(bed: &dyn Bed) -> Ou
     assert_eq!(commit_one(&*ledger, bare).await?, CommitOutcome::Committed);
     assert_eq!(ledger.sequence(node.key, epoch(1)).await?, Sequence(1));
     assert_eq!(ledger.state(node.key).await?.version, 1);
-    assert_eq!(ledger.gpu_hours(ALWAYS).await?, []);
+    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?, []);
     Ok(())
 }
 
@@ -157,7 +156,7 @@ pub async fn a_replayed_commit_is_moved_and_counts_once(bed: &dyn Bed) -> Outcom
     let outcomes = ledger.commit(vec![node.commit(0, 0), node.commit(0, 0)]).await?;
     assert_eq!(outcomes, [CommitOutcome::Committed, CommitOutcome::Moved]);
     assert_eq!(commit_one(&*ledger, node.commit(0, 0)).await?, CommitOutcome::Moved);
-    assert_eq!(ledger.gpu_hours(ALWAYS).await?, [(node.row_key(HOUR, OwnerKey::NOBODY), row())]);
+    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?, [(node.row_key(HOUR, OwnerKey::NOBODY), row())]);
     Ok(())
 }
 
@@ -177,14 +176,14 @@ pub async fn ranges_are_half_open_and_sorted(bed: &dyn Bed) -> Outcome {
     commit.gpu_hours = keys.iter().rev().map(|&key| (key, row())).collect();
     commit.node_hours = (0..3).rev().map(|n| (Hour(HOUR.0 + n), node_row())).collect();
     commit_one(&*ledger, commit).await?;
-    let all: Vec<_> = ledger.gpu_hours(ALWAYS).await?.into_iter().map(|(key, _)| key).collect();
+    let all: Vec<_> = ledger.gpu_hours(&Wanted::all(ALWAYS)).await?.into_iter().map(|(key, _)| key).collect();
     assert_eq!(all, keys, "by hour, GPU and owner");
     let middle = HourRange { from: Hour(HOUR.0 + 1), to: Hour(HOUR.0 + 2) };
-    let found: Vec<_> = ledger.gpu_hours(middle).await?.into_iter().map(|(key, _)| key).collect();
+    let found: Vec<_> = ledger.gpu_hours(&Wanted::all(middle)).await?.into_iter().map(|(key, _)| key).collect();
     assert_eq!(found, &keys[6..12]);
     let nodes: Vec<_> = ledger.node_hours(middle).await?.into_iter().map(|row| row.0).collect();
     assert_eq!(nodes, [Hour(HOUR.0 + 1)]);
-    assert_eq!(ledger.gpu_hours(HourRange { from: HOUR, to: HOUR }).await?, []);
+    assert_eq!(ledger.gpu_hours(&Wanted::all(HourRange { from: HOUR, to: HOUR })).await?, []);
     assert_eq!(ledger.node_hours(ALWAYS).await?.len(), 3);
     Ok(())
 }
@@ -250,7 +249,7 @@ pub async fn more_memory_than_63_bits_hold_is_kept_exactly(bed: &dyn Bed) -> Out
         commit_one(&*ledger, commit).await?;
     }
     let expected = ByteMillis(memory * 3);
-    assert_eq!(ledger.gpu_hours(ALWAYS).await?[0].1.memory_byte_ms, expected);
+    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?[0].1.memory_byte_ms, expected);
     assert_eq!(ledger.node_hours(ALWAYS).await?[0].2.memory_byte_ms, expected);
     assert_eq!(ledger.gpu_totals().await?[0].total.memory_byte_ms, expected);
     Ok(())
@@ -281,7 +280,7 @@ pub async fn two_writers_of_one_node_commit_once(bed: &dyn Bed) -> Outcome {
         let committed = [one?, two?].iter().filter(|&&o| o == CommitOutcome::Committed).count();
         assert_eq!(committed, 1, "round {round}");
     }
-    assert_eq!(ledger.gpu_hours(ALWAYS).await?[0].1.samples, 20 * row().samples);
+    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?[0].1.samples, 20 * row().samples);
     Ok(())
 }
 

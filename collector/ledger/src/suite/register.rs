@@ -2,7 +2,7 @@
 
 use super::samples::{ALWAYS, Node, epoch, gpu, inventory, name, owner};
 use super::{Bed, Outcome};
-use crate::{NodeState, OwnerKey, StoredAsset};
+use crate::{NodeState, OwnerKey, StoredAsset, Wanted};
 use gpuledger_proto::ids::Sequence;
 
 pub async fn a_node_keeps_its_number(bed: &dyn Bed) -> Outcome {
@@ -84,7 +84,7 @@ pub async fn an_empty_ledger_answers_with_nothing(bed: &dyn Bed) -> Outcome {
     let node = Node::register(&*ledger, "a").await?;
     assert_eq!(ledger.state(node.key).await?, NodeState::default());
     assert_eq!(ledger.sequence(node.key, epoch(1)).await?, Sequence::NONE);
-    assert_eq!(ledger.gpu_hours(ALWAYS).await?, []);
+    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?, []);
     assert_eq!(ledger.node_hours(ALWAYS).await?, []);
     assert_eq!(ledger.gpu_totals().await?, []);
     assert_eq!(ledger.assets().await?, []);

@@ -2,8 +2,7 @@
 
 use crate::{
     CommitOutcome, EpochAdvance, GpuHour, GpuHourKey, GpuKey, Hour, HourRange, Ledger, LedgerError,
-    NodeCommit, NodeHour, NodeKey, OwnerKey,
-};
+    NodeCommit, NodeHour, NodeKey, OwnerKey, Wanted};
 use gpuledger_proto::frame::{Gpu, Host, Inventory, Owner, OwnerKind};
 use gpuledger_proto::ids::{Epoch, GpuUuid, InvalidId, NodeName, Sequence};
 use gpuledger_units::{ByteMillis, Millicelsius, Millijoules, Millis, Milliwatts, PpmMillis};
@@ -102,6 +101,7 @@ impl Node {
         let key = ledger.node(&name(node)?).await?;
         let uuids = [format!("GPU-{node}-0"), format!("GPU-{node}-1")];
         let gpus = ledger.register(key, &inventory(&[&uuids[0], &uuids[1]])?).await?;
+        let gpus = gpus.into_iter().map(|gpu| gpu.key).collect();
         Ok(Self { key, gpus })
     }
 
@@ -119,6 +119,7 @@ impl Node {
             epochs: vec![EpochAdvance { epoch: epoch(1), from: Sequence(from), to: Sequence(from + 1) }],
             gpu_hours: vec![(self.row_key(HOUR, OwnerKey::NOBODY), row())],
             node_hours: vec![(HOUR, node_row())],
+            taken: Vec::new(),
             gpus_seen: vec![(self.gpus[0], first, last)],
             seen: Some((first, last)),
         }
@@ -135,7 +136,7 @@ pub async fn commit_one(ledger: &dyn Ledger, commit: NodeCommit) -> Result<Commi
 /// All that can be read of rows, state and sequences: equal where nothing was written.
 pub async fn everything(ledger: &dyn Ledger, nodes: &[&Node]) -> Result<String, LedgerError> {
     let mut parts = vec![
-        format!("{:?}", ledger.gpu_hours(ALWAYS).await?),
+        format!("{:?}", ledger.gpu_hours(&Wanted::all(ALWAYS)).await?),
         format!("{:?}", ledger.node_hours(ALWAYS).await?),
     ];
     for node in nodes {

@@ -220,7 +220,7 @@ impl Ledger for TestLedger {
     async fn node(&self, name: &NodeName) -> Result<NodeKey, LedgerError> {
         self.inner.node(name).await
     }
-    async fn register(&self, node: NodeKey, inventory: &Inventory) -> Result<Vec<GpuKey>, LedgerError> {
+    async fn register(&self, node: NodeKey, inventory: &Inventory) -> Result<Vec<Registered>, LedgerError> {
         self.inner.register(node, inventory).await
     }
     async fn owners(&self, owners: &[Owner]) -> Result<Vec<OwnerKey>, LedgerError> {
@@ -241,8 +241,8 @@ impl Ledger for TestLedger {
     async fn all_owners(&self) -> Result<Vec<OwnerRecord>, LedgerError> {
         self.inner.all_owners().await
     }
-    async fn gpu_hours(&self, range: HourRange) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
-        self.inner.gpu_hours(range).await
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
+        self.inner.gpu_hours(wanted).await
     }
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError> {
         self.inner.node_hours(range).await

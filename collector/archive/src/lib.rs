@@ -1,0 +1,2 @@
+//! Closed days as Parquet files, under a manifest in the ledger.
+#![forbid(unsafe_code)]

@@ -1,0 +1,201 @@
+//! What an archive, a backup and a migration ask of a transactional store, beside the [`Ledger`].
+//!
+//! # Closed days
+//!
+//! A day that is over is moved out of the store: its rows are written into a file elsewhere, and then
+//! one transaction enters the file and deletes exactly the rows that are in it. The store knows of
+//! each file what is in it ([`Sums`]), where it is and in which state:
+//!
+//! ```text
+//! begin_file ─▶ pending ── publish ──▶ current ── publish of a newer one ──▶ superseded
+//!                  │                      │                                      │
+//!                  └─── forget_files ─────┼────── expire ──▶ (sums are kept) ────┘─▶ forget_files
+//! ```
+//!
+//! Invariants:
+//! - a row is either in the store or in the current file of its day, never in both and never in
+//!   neither: whoever reads asks for rows and files at one moment;
+//! - a file is entered as pending before its first byte is written, so that whatever lies in the
+//!   folder and is not entered belongs to nobody;
+//! - to publish needs the pending entry: who clears up after a dead process cannot disturb one that
+//!   lives, which finds its entry gone and writes nothing;
+//! - rows of a closed day that arrive later lie in the store again and are merged when the day is
+//!   read, until a newer file of that day takes them in.
+//!
+//! # Transfer
+//!
+//! [`Store::export`] gives the whole content in one order that both stores share, from one moment;
+//! [`Store::import`] fills an empty store with it, all or nothing.
+
+use crate::{
+    CommitOutcome, Day, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger,
+    LedgerError, NodeHour, NodeKey, NodeRecord, NodeState, OwnerRecord, StoredAsset, Wanted,
+};
+use async_trait::async_trait;
+use gpuledger_proto::ids::{Epoch, Sequence};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+/// Which of the two kinds of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    GpuHours,
+    NodeHours,
+}
+
+impl Table {
+    pub const ALL: [Self; 2] = [Self::GpuHours, Self::NodeHours];
+
+    /// The name in paths, columns and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::GpuHours => "gpu_hours",
+            Self::NodeHours => "node_hours",
+        }
+    }
+}
+
+/// Sums over the rows of one file: they say whether a file still holds what it was written with.
+/// Time of node rows counts as `observed_ms`, of GPU rows as the sum of its states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Sums {
+    pub rows: u64,
+    pub observed_ms: u64,
+    pub counter_mj: u64,
+    pub gap_mj: u64,
+    pub estimated_mj: u64,
+    pub samples: u64,
+}
+
+/// A file that is being written: the right to publish it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingFile {
+    pub table: Table,
+    pub day: Day,
+    /// Rises with every file of the table and day.
+    pub version: u32,
+    /// Path below the archive's root. Unique: no file is ever written twice under one name.
+    pub path: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileStatus {
+    /// Being written, or left by a process that died.
+    Pending,
+    /// Holds the rows of its day.
+    Current,
+    /// A newer file holds them. Readers that began before may still read it.
+    Superseded,
+    /// Was older than what is to be kept: the file may go, its sums stay.
+    Expired,
+}
+
+/// A file as the manifest knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayFile {
+    pub table: Table,
+    pub day: Day,
+    pub version: u32,
+    pub path: String,
+    pub status: FileStatus,
+    /// When it got this status, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// Size in bytes; 0 while pending.
+    pub bytes: u64,
+    /// SHA-256 of the file; zeros while pending.
+    pub sha256: [u8; 32],
+    pub sums: Sums,
+}
+
+/// The rows of a day that a file takes over from the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DayRows {
+    Gpu(Vec<(GpuHourKey, GpuHour)>),
+    Node(Vec<(Hour, NodeKey, NodeHour)>),
+}
+
+/// One transaction: the pending file becomes current, the one before it superseded, and the rows that
+/// it took over are deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    pub file: PendingFile,
+    /// The version that was current when the rows were read; 0 when none was.
+    pub replaces: u32,
+    pub bytes: u64,
+    pub sha256: [u8; 32],
+    pub sums: Sums,
+    /// The rows that lay in the store when they were read: exactly these are deleted. Where a commit
+    /// has changed one of them meanwhile, the outcome is [`CommitOutcome::Moved`].
+    pub rows: DayRows,
+    pub now_ms: u64,
+}
+
+/// One piece of a ledger's whole content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    Node { record: NodeRecord, state: NodeState },
+    Gpu(GpuRecord),
+    Owner(OwnerRecord),
+    Epoch { node: NodeKey, epoch: Epoch, sequence: Sequence },
+    Asset(StoredAsset),
+    File(DayFile),
+    ExpiredGpu(GpuTotal),
+    ExpiredNode { node: NodeKey, total: NodeHour },
+    GpuHour(GpuHourKey, GpuHour),
+    NodeHour(Hour, NodeKey, NodeHour),
+    /// Where the archive's files are, as last set.
+    ArchiveLocation(String),
+}
+
+/// A transactional store.
+#[async_trait]
+pub trait Store: Ledger {
+    /// The rows that lie in the store, in the order (hour, GPU, owner), and the current files of the
+    /// range, at one moment.
+    async fn open_gpu_hours(
+        &self,
+        wanted: &Wanted,
+    ) -> Result<(Vec<(GpuHourKey, GpuHour)>, Vec<DayFile>), LedgerError>;
+    /// The same for nodes, in the order (hour, node).
+    async fn open_node_hours(
+        &self,
+        range: HourRange,
+    ) -> Result<(Vec<(Hour, NodeKey, NodeHour)>, Vec<DayFile>), LedgerError>;
+    /// Sums of what lies in the store and of what has expired, by GPU, and all current files of
+    /// GPU rows, at one moment.
+    async fn open_gpu_totals(&self) -> Result<(Vec<GpuTotal>, Vec<DayFile>), LedgerError>;
+    /// What has expired, in all: by GPU and by node.
+    async fn expired(&self) -> Result<(Vec<GpuTotal>, Vec<(NodeKey, NodeHour)>), LedgerError>;
+
+    /// Days before this one of which rows lie in the store, oldest first.
+    async fn open_days(&self, table: Table, before: Day) -> Result<Vec<Day>, LedgerError>;
+    /// Every file of the manifest, by table, day and version.
+    async fn files(&self) -> Result<Vec<DayFile>, LedgerError>;
+    /// Enters a file of the day as pending. Another pending one of the same day is removed: its
+    /// writer finds out when it publishes.
+    async fn begin_file(&self, table: Table, day: Day, now_ms: u64) -> Result<PendingFile, LedgerError>;
+    async fn publish(&self, publish: Publish) -> Result<CommitOutcome, LedgerError>;
+    /// The current file of a day expires: its totals are added to what has expired, the file leaves
+    /// the reports. [`CommitOutcome::Moved`] where another version is current by now.
+    async fn expire(
+        &self,
+        file: &DayFile,
+        gpus: Vec<GpuTotal>,
+        nodes: Vec<(NodeKey, NodeHour)>,
+        now_ms: u64,
+    ) -> Result<CommitOutcome, LedgerError>;
+    /// Removes pending and superseded entries by path, before their files are removed.
+    async fn forget_files(&self, paths: &[String]) -> Result<(), LedgerError>;
+    /// Where the archive's files are: a URL, or a folder beside the ledger. `None` before the first.
+    async fn archive_location(&self) -> Result<Option<String>, LedgerError>;
+    async fn set_archive_location(&self, location: &str) -> Result<(), LedgerError>;
+
+    /// Sends everything, from one moment, in this order: location, nodes, GPUs, owners, epochs
+    /// (by node and epoch), assets, files, expired, GPU hours (by hour, GPU, owner), node hours.
+    async fn export(&self, to: mpsc::Sender<Vec<Record>>) -> Result<(), LedgerError>;
+    /// Takes what another store exported into an empty one, in one transaction.
+    /// [`LedgerError::NotEmpty`] where there is anything already.
+    async fn import(&self, from: mpsc::Receiver<Vec<Record>>) -> Result<(), LedgerError>;
+}
