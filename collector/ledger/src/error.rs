@@ -20,6 +20,14 @@ pub enum LedgerError {
     Locked { operation: &'static str },
     #[error("cannot {operation}: the ledger file is damaged: {reason}")]
     Corrupt { operation: &'static str, reason: String },
+    #[error("cannot {operation}: the ledger's disk does not answer as it should: {reason}")]
+    Disk { operation: &'static str, reason: String },
+    #[error(
+        "the ledger {path} is gone: it was moved or removed, or its disk is no longer mounted; put it back in its place"
+    )]
+    Gone { path: PathBuf },
+    #[error("cannot tell whether the ledger could {operation}: another file was put in its place meanwhile")]
+    Replaced { operation: &'static str },
     #[error("cannot {operation}: {reason}")]
     Failed { operation: &'static str, reason: String },
     #[error("the ledger is full: no number is left for another {what}")]

@@ -5,6 +5,7 @@ use gpuledger_proto::frame::{Gpu, Host, Owner};
 use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
 use gpuledger_units::{ByteMillis, Millicelsius, Millijoules, Millis, Milliwatts, Overflow, PpmMillis};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Hours since the Unix epoch, UTC: the grid of every row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,6 +49,23 @@ impl Day {
     /// Its 24 hours.
     pub const fn hours(self) -> crate::HourRange {
         crate::HourRange { from: self.first_hour(), to: Hour(self.first_hour().0.saturating_add(24)) }
+    }
+}
+
+/// Its date, as in `2026-03-29`.
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Years that begin in March, in eras of 400 years: the leap day is the last of its year.
+        const ERA_DAYS: u32 = 146_097;
+        let shifted = u64::from(self.0) + 719_468;
+        let era = shifted / u64::from(ERA_DAYS);
+        let day = shifted % u64::from(ERA_DAYS);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day_of_year = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day_of_year + 2) / 153;
+        let day_of_month = day_of_year - (153 * month + 2) / 5 + 1;
+        let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+        write!(f, "{:04}-{month:02}-{day_of_month:02}", era * 400 + year + carry)
     }
 }
 
@@ -284,4 +302,19 @@ pub enum CommitOutcome {
     Committed,
     /// Another writer has moved the node's state or sequence: nothing of this node was written.
     Moved,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_named_as_the_calendar_does() {
+        let dates = [(0, "1970-01-01"), (59, "1970-03-01"), (11_016, "2000-02-29"), (11_017, "2000-03-01")];
+        let late =
+            [(20_541, "2026-03-29"), (20_818, "2026-12-31"), (47_540, "2100-02-28"), (47_541, "2100-03-01")];
+        for (day, date) in dates.into_iter().chain(late) {
+            assert_eq!(Day(day).to_string(), date, "{day}");
+        }
+    }
 }

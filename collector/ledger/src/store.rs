@@ -25,14 +25,16 @@
 //! # Transfer
 //!
 //! [`Store::export`] gives the whole content in one order that both stores share, from one moment;
-//! [`Store::import`] fills an empty store with it, all or nothing.
+//! [`Store::import`] fills an empty store with it, all or nothing. [`Record::End`] closes it: what ends
+//! without was cut off, and nothing of it is kept.
 
 use crate::{
-    CommitOutcome, Day, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger,
-    LedgerError, NodeHour, NodeKey, NodeRecord, NodeState, OwnerRecord, StoredAsset, Wanted,
+    CommitOutcome, Day, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger, LedgerError,
+    NodeHour, NodeKey, NodeRecord, NodeState, OwnerRecord, StoredAsset, Wanted,
 };
 use async_trait::async_trait;
 use gpuledger_proto::ids::{Epoch, Sequence};
+use gpuledger_units::Overflow;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -68,6 +70,31 @@ pub struct Sums {
     pub samples: u64,
 }
 
+impl Sums {
+    /// Counts a GPU row in.
+    pub fn add_gpu(&mut self, row: &GpuHour) -> Result<(), Overflow> {
+        self.add([1, row.observed()?.0, row.counter_mj.0, row.gap_mj.0, row.estimated_mj.0, row.samples])
+    }
+
+    /// Counts a node row in.
+    pub fn add_node(&mut self, row: &NodeHour) -> Result<(), Overflow> {
+        self.add([1, row.observed_ms.0, row.counter_mj.0, row.gap_mj.0, row.estimated_mj.0, row.samples])
+    }
+
+    fn add(&mut self, [rows, observed, counter, gap, estimated, samples]: [u64; 6]) -> Result<(), Overflow> {
+        let sum = |sum: u64, more: u64, what| sum.checked_add(more).ok_or(Overflow(what));
+        *self = Self {
+            rows: sum(self.rows, rows, "rows")?,
+            observed_ms: sum(self.observed_ms, observed, "observed_ms")?,
+            counter_mj: sum(self.counter_mj, counter, "counter_mj")?,
+            gap_mj: sum(self.gap_mj, gap, "gap_mj")?,
+            estimated_mj: sum(self.estimated_mj, estimated, "estimated_mj")?,
+            samples: sum(self.samples, samples, "samples")?,
+        };
+        Ok(())
+    }
+}
+
 /// A file that is being written: the right to publish it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingFile {
@@ -77,6 +104,17 @@ pub struct PendingFile {
     pub version: u32,
     /// Path below the archive's root. Unique: no file is ever written twice under one name.
     pub path: String,
+}
+
+impl PendingFile {
+    /// A new file, under a name that no other file ever has: a ledger that was restored from a backup
+    /// counts its versions anew, so the version alone would not do.
+    pub fn new(table: Table, day: Day, version: u32) -> Self {
+        let random = uuid::Uuid::now_v7().into_bytes();
+        let random = u32::from_be_bytes([0, random[13], random[14], random[15]]);
+        let path = format!("{}/{day}.v{version:04}-{random:06x}.parquet", table.name());
+        Self { table, day, version, path }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -90,6 +128,20 @@ pub enum FileStatus {
     Superseded,
     /// Was older than what is to be kept: the file may go, its sums stay.
     Expired,
+}
+
+impl FileStatus {
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Current, Self::Superseded, Self::Expired];
+
+    /// The name in tables and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Current => "current",
+            Self::Superseded => "superseded",
+            Self::Expired => "expired",
+        }
+    }
 }
 
 /// A file as the manifest knows it.
@@ -135,18 +187,30 @@ pub struct Publish {
 /// One piece of a ledger's whole content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
-    Node { record: NodeRecord, state: NodeState },
+    Node {
+        record: NodeRecord,
+        state: NodeState,
+    },
     Gpu(GpuRecord),
     Owner(OwnerRecord),
-    Epoch { node: NodeKey, epoch: Epoch, sequence: Sequence },
+    Epoch {
+        node: NodeKey,
+        epoch: Epoch,
+        sequence: Sequence,
+    },
     Asset(StoredAsset),
     File(DayFile),
     ExpiredGpu(GpuTotal),
-    ExpiredNode { node: NodeKey, total: NodeHour },
+    ExpiredNode {
+        node: NodeKey,
+        total: NodeHour,
+    },
     GpuHour(GpuHourKey, GpuHour),
     NodeHour(Hour, NodeKey, NodeHour),
     /// Where the archive's files are, as last set.
     ArchiveLocation(String),
+    /// The last piece: how many came before it.
+    End(u64),
 }
 
 /// A transactional store.
@@ -193,9 +257,24 @@ pub trait Store: Ledger {
     async fn set_archive_location(&self, location: &str) -> Result<(), LedgerError>;
 
     /// Sends everything, from one moment, in this order: location, nodes, GPUs, owners, epochs
-    /// (by node and epoch), assets, files, expired, GPU hours (by hour, GPU, owner), node hours.
+    /// (by node and epoch), assets, files, expired, GPU hours (by hour, GPU, owner), node hours, end.
     async fn export(&self, to: mpsc::Sender<Vec<Record>>) -> Result<(), LedgerError>;
     /// Takes what another store exported into an empty one, in one transaction.
     /// [`LedgerError::NotEmpty`] where there is anything already.
     async fn import(&self, from: mpsc::Receiver<Vec<Record>>) -> Result<(), LedgerError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_after_its_table_day_and_version_and_never_twice() {
+        let one = PendingFile::new(Table::GpuHours, Day(20_541), 3);
+        let other = PendingFile::new(Table::GpuHours, Day(20_541), 3);
+        let random = one.path.strip_prefix("gpu_hours/2026-03-29.v0003-").unwrap();
+        let random = random.strip_suffix(".parquet").unwrap();
+        assert!(random.len() == 6 && random.bytes().all(|b| b.is_ascii_hexdigit()), "{random}");
+        assert_ne!(one.path, other.path);
+    }
 }
