@@ -13,11 +13,11 @@ use crate::fleet::{Fleet, FleetError};
 use crate::http;
 use crate::ingest::{Ingest, TelemetryService};
 use crate::latest::Latest;
-use gpuledger_ledger::sqlite::SqliteLedger;
+use crate::store::{self, Access, Location, Opened, StoreError};
 use gpuledger_ledger::{Ledger, LedgerError};
 use serve::Servers;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -31,7 +31,7 @@ const SIZE_EVERY: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     #[error(transparent)]
-    Ledger(#[from] LedgerError),
+    Store(#[from] StoreError),
     #[error(transparent)]
     Register(#[from] FleetError),
     #[error("cannot listen on {address} for {what}: {reason}")]
@@ -46,8 +46,11 @@ impl AppError {
     /// True where the collector was pointed at the wrong thing, so that nothing was begun; false
     /// where something failed at run time.
     pub fn is_usage(&self) -> bool {
-        use LedgerError::{NotALedger, Open, TooNew};
-        matches!(self, Self::Register(_) | Self::Ledger(Open { .. } | NotALedger { .. } | TooNew { .. }))
+        match self {
+            Self::Register(_) => true,
+            Self::Store(error) => error.is_usage(),
+            _ => false,
+        }
     }
 }
 
@@ -92,7 +95,9 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
 
 /// Opens the ledger, binds both ports and begins to serve. Port 0 takes any free one.
 pub async fn start(config: Config) -> Result<Running, AppError> {
-    let (ledger, fleet) = open(&config).await?;
+    let fleet = register(&config).await?;
+    let Opened { ledger } =
+        store::open(&config.ledger, config.archive.location.as_deref(), Access::Write).await?;
     let (grpc, grpc_addr) = listen("agents", config.grpc_listen).await?;
     let (http_listener, http_addr) = listen("HTTP", config.http_listen).await?;
 
@@ -107,7 +112,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let unready = Arc::clone(&ingest);
     let router = http::router(exporter, Arc::new(move || unready.unready().map_or(Ok(()), Err)));
     let servers = Servers::start(grpc, TelemetryService(Arc::clone(&ingest)), http_listener, router);
-    tracing::info!(grpc = %grpc_addr, http = %http_addr, ledger = %config.ledger.display(), "serving");
+    tracing::info!(grpc = %grpc_addr, http = %http_addr, ledger = %config.ledger, "serving");
     Ok(Running { grpc_addr, http_addr, ledger, latest, ingest, servers, background })
 }
 
@@ -126,17 +131,13 @@ impl Running {
     }
 }
 
-/// Opens the ledger and reads the register. Both wait for the disk.
-async fn open(config: &Config) -> Result<(Arc<dyn Ledger>, Option<Fleet>), AppError> {
-    let (ledger, fleet) = (config.ledger.clone(), config.fleet.clone());
-    let opened = tokio::task::spawn_blocking(move || {
-        let fleet = fleet.as_deref().map(Fleet::load).transpose()?;
-        Ok::<_, AppError>((SqliteLedger::open(&ledger)?, fleet))
-    });
-    let (ledger, fleet) = opened
-        .await
-        .map_err(|error| AppError::Runtime { operation: "open the ledger", reason: error.to_string() })??;
-    Ok((Arc::new(ledger), fleet))
+/// Reads the register, which waits for the disk.
+async fn register(config: &Config) -> Result<Option<Fleet>, AppError> {
+    let Some(path) = config.fleet.clone() else { return Ok(None) };
+    let loaded = tokio::task::spawn_blocking(move || Fleet::load(&path)).await;
+    let loaded = loaded
+        .map_err(|error| AppError::Runtime { operation: "read the register", reason: error.to_string() })?;
+    Ok(Some(loaded?))
 }
 
 async fn listen(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), AppError> {
@@ -179,7 +180,8 @@ fn exporter(
 }
 
 /// Tells the size of the ledger and its log.
-async fn watch_size(ledger: PathBuf, health: Arc<Health>) {
+async fn watch_size(ledger: Location, health: Arc<Health>) {
+    let Location::File(ledger) = ledger else { return };
     let mut ticks = tokio::time::interval(SIZE_EVERY);
     loop {
         ticks.tick().await;

@@ -13,4 +13,5 @@ pub mod import;
 pub mod ingest;
 pub mod latest;
 pub mod report;
+pub mod store;
 pub mod verify;

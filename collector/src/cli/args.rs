@@ -6,6 +6,7 @@ use crate::report::StatementFormat;
 use crate::report::energy::{Dimension, EnergyFormat};
 use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
 use gpuledger_tco::statement::GroupBy;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -35,9 +36,17 @@ the ledger has counted already, adds nothing.";
 #[derive(Debug, Parser)]
 #[command(name = "gpuledger", version, about, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Args {
-    /// The ledger: one SQLite file
-    #[arg(long, global = true, value_name = "FILE", env = "GPULEDGER_LEDGER")]
-    pub ledger: Option<PathBuf>,
+    /// The ledger: an SQLite file, or postgres://USER@HOST/DATABASE
+    // The value of the variable may hold a password, and so may a value that is refused: it is taken
+    // as it comes and checked where no message repeats it.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE|postgres://…",
+        env = "GPULEDGER_LEDGER",
+        hide_env_values = true
+    )]
+    pub ledger: Option<OsString>,
     /// Assets, sites, tariffs and prices (TOML)
     #[arg(long, global = true, value_name = "FILE", env = "GPULEDGER_FLEET")]
     pub fleet: Option<PathBuf>,

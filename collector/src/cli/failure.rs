@@ -1,6 +1,7 @@
 //! How a command ends, and the exit code that says so.
 
 use crate::costing::CostingError;
+use crate::store::StoreError;
 use gpuledger_ledger::LedgerError;
 use std::io;
 use std::process::ExitCode;
@@ -53,13 +54,13 @@ impl From<io::Error> for Failure {
 
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
-        match error {
-            // Another file, or another version: the command was pointed at the wrong thing.
-            LedgerError::Open { .. } | LedgerError::NotALedger { .. } | LedgerError::TooNew { .. } => {
-                Self::Usage(error.to_string())
-            }
-            _ => Self::Runtime(error.to_string()),
-        }
+        StoreError::Ledger(error).into()
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        if error.is_usage() { Self::Usage(error.to_string()) } else { Self::Runtime(error.to_string()) }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::costing::{self, ImportAssetsError};
 use crate::fleet;
 use crate::import::{self, ImportError, Mapping, Summary, table};
 use crate::report::number::{count, grouped, hours, kwh};
-use gpuledger_ledger::sqlite::SqliteLedger;
+use crate::store::{Access, Location};
 use gpuledger_units::{Millijoules, Millis};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -28,10 +28,10 @@ pub async fn telemetry(task: ImportTelemetry) -> Result<(), Failure> {
     let mut progress = Progress::new(format!("reading {}", task.file.display()));
     let table = table::read(&task.file, &task.mapping, &mut |done, whole| progress.show(done, whole))?;
     drop(progress);
-    let ledger = SqliteLedger::open(&task.ledger)?;
-    let summary = import::feed::import(&ledger, &table, &task.mapping).await?;
+    let ledger = task.ledger.open(Access::Write).await?.ledger;
+    let summary = import::feed::import(ledger.as_ref(), &table, &task.mapping).await?;
     let mut out = io::stdout().lock();
-    tell(&mut out, &task.file, &task.ledger, &task.mapping, &summary)?;
+    tell(&mut out, &task.file, &task.ledger.location, &task.mapping, &summary)?;
     Ok(out.flush()?)
 }
 
@@ -42,8 +42,8 @@ pub async fn assets(task: ImportAssets) -> Result<(), Failure> {
         .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", task.file.display())))?;
     fleet::assets_csv::read_assets(&task.file, text.trim_start_matches('\u{feff}'))
         .map_err(|error| Failure::Usage(format!("{error}\nNothing was imported.")))?;
-    let ledger = SqliteLedger::open(&task.ledger)?;
-    let count = costing::import_assets(&ledger, &task.file).await.map_err(|error| match error {
+    let ledger = task.ledger.open(Access::Write).await?.ledger;
+    let count = costing::import_assets(ledger.as_ref(), &task.file).await.map_err(|error| match error {
         ImportAssetsError::File(error) => Failure::Usage(format!("{error}\nNothing was imported.")),
         ImportAssetsError::Ledger(error) => error.into(),
     })?;
@@ -53,7 +53,7 @@ pub async fn assets(task: ImportAssets) -> Result<(), Failure> {
         "{}: {} assets are in the register of {}.",
         task.file.display(),
         grouped(count.into(), 0),
-        task.ledger.display()
+        task.ledger.location
     )?;
     Ok(out.flush()?)
 }
@@ -62,7 +62,7 @@ pub async fn assets(task: ImportAssets) -> Result<(), Failure> {
 fn tell(
     out: &mut dyn Write,
     file: &Path,
-    ledger: &Path,
+    ledger: &Location,
     mapping: &Mapping,
     summary: &Summary,
 ) -> io::Result<()> {
@@ -101,13 +101,13 @@ fn gaps(out: &mut dyn Write, mapping: &Mapping, summary: &Summary) -> io::Result
     writeln!(out, "  gaps          {} longer than {longest} s, {time} hours: unmonitored", count(gaps))
 }
 
-fn added(out: &mut dyn Write, ledger: &Path, summary: &Summary) -> io::Result<()> {
+fn added(out: &mut dyn Write, ledger: &Location, summary: &Summary) -> io::Result<()> {
     let amount = |energy: Millijoules, time: Millis| {
         format!("{} kWh in {} observed hours", grouped(kwh(energy, 6), 6), grouped(hours(time.0, 3), 3))
     };
     let (energy, time) = summary.overlapped();
     if summary.nothing_new() {
-        return writeln!(out, "This import is in {} already: nothing was added.", ledger.display());
+        return writeln!(out, "This import is in {} already: nothing was added.", ledger);
     }
     if energy != Millijoules::ZERO || time != Millis::ZERO {
         writeln!(out, "  overlapping   {}: counted before, not again", amount(energy, time))?;
@@ -117,7 +117,7 @@ fn added(out: &mut dyn Write, ledger: &Path, summary: &Summary) -> io::Result<()
         writeln!(out, "  known         {} series were imported before", grouped(known.into(), 0))?;
     }
     let counted = amount(summary.counted_energy, summary.counted_time);
-    writeln!(out, "Added to {}: {counted}.", ledger.display())
+    writeln!(out, "Added to {}: {counted}.", ledger)
 }
 
 fn instant(ms: u64) -> String {

@@ -7,12 +7,12 @@ use super::resolve::{Content, ReportEnergy, ReportTco};
 use crate::costing;
 use crate::report::energy::EnergyReport;
 use crate::report::explain;
-use gpuledger_ledger::{Ledger as _, Wanted};
-use gpuledger_ledger::sqlite::SqliteLedger;
+use crate::store::Access;
+use gpuledger_ledger::Wanted;
 use jiff::Timestamp;
 
 pub async fn energy(task: ReportEnergy) -> Result<(), Failure> {
-    let ledger = SqliteLedger::open_existing(&task.ledger)?;
+    let ledger = task.ledger.open(Access::Read).await?.ledger;
     let range = task.period.hours();
     let facts = energy::Facts {
         nodes: ledger.nodes().await?,
@@ -32,9 +32,10 @@ pub async fn energy(task: ReportEnergy) -> Result<(), Failure> {
 }
 
 pub async fn tco(task: ReportTco) -> Result<(), Failure> {
-    let ledger = SqliteLedger::open_existing(&task.ledger)?;
+    let ledger = task.ledger.open(Access::Read).await?.ledger;
     let statement =
-        costing::statement_as_of(&ledger, &task.fleet, task.period, task.by, Timestamp::now()).await?;
+        costing::statement_as_of(ledger.as_ref(), &task.fleet, task.period, task.by, Timestamp::now())
+            .await?;
     match task.content {
         Content::Whole(format) => task.output.write(|out| format.format().write(&statement, out)),
         Content::Lines(id) => {

@@ -11,10 +11,29 @@ use crate::import::Mapping;
 use crate::import::mapping::{NodeSource, Quantity};
 use crate::report::StatementFormat;
 use crate::report::energy::{Dimension, EnergyFormat};
+use crate::store::{self, Access, Location, LocationError, Opened, StoreError};
 use gpuledger_proto::ids::NodeName;
 use gpuledger_tco::statement::GroupBy;
 use jiff::tz::TimeZone;
+use std::ffi::OsString;
 use std::path::PathBuf;
+
+/// The ledger that a command works with.
+pub struct LedgerAt {
+    pub location: Location,
+    /// Where its closed days are, where the configuration says so.
+    archive: Option<String>,
+}
+
+impl LedgerAt {
+    fn of(config: &Config) -> Self {
+        Self { location: config.ledger.clone(), archive: config.archive.location.clone() }
+    }
+
+    pub async fn open(&self, access: Access) -> Result<Opened, StoreError> {
+        store::open(&self.location, self.archive.as_deref(), access).await
+    }
+}
 
 /// What there is to do.
 pub enum Task {
@@ -25,22 +44,22 @@ pub enum Task {
     ReportEnergy(ReportEnergy),
     ReportTco(Box<ReportTco>),
     /// The ledger to check.
-    Verify(PathBuf),
+    Verify(LedgerAt),
 }
 
 pub struct ImportAssets {
-    pub ledger: PathBuf,
+    pub ledger: LedgerAt,
     pub file: PathBuf,
 }
 
 pub struct ImportTelemetry {
-    pub ledger: PathBuf,
+    pub ledger: LedgerAt,
     pub file: PathBuf,
     pub mapping: Mapping,
 }
 
 pub struct ReportTco {
-    pub ledger: PathBuf,
+    pub ledger: LedgerAt,
     pub fleet: Fleet,
     pub period: gpuledger_tco::calendar::Period,
     pub by: GroupBy,
@@ -56,7 +75,7 @@ pub enum Content {
 }
 
 pub struct ReportEnergy {
-    pub ledger: PathBuf,
+    pub ledger: LedgerAt,
     pub period: Period,
     pub by: Vec<Dimension>,
     pub format: EnergyFormat,
@@ -64,23 +83,33 @@ pub struct ReportEnergy {
 }
 
 pub fn task(args: Args) -> Result<Task, Failure> {
-    let overrides = Overrides { ledger: args.ledger, fleet: args.fleet };
+    let ledger = args.ledger.map(location).transpose()?;
+    let overrides = Overrides { ledger, fleet: args.fleet };
     let config = Config::load(args.config.as_deref(), &overrides);
     let config = config.map_err(|error| Failure::Usage(error.to_string()))?;
     match args.command {
         Command::Serve => Ok(Task::Serve(Box::new(config))),
         Command::CheckConfig => Ok(Task::CheckConfig(Box::new(config))),
-        Command::Import(args::Import::Telemetry(telemetry)) => import_telemetry(config, *telemetry),
-        Command::Report(args::Report::Energy(energy)) => report_energy(config, energy),
+        Command::Import(args::Import::Telemetry(telemetry)) => import_telemetry(&config, *telemetry),
+        Command::Report(args::Report::Energy(energy)) => report_energy(&config, energy),
         Command::Report(args::Report::Tco(tco)) => report_tco(config, tco),
         Command::Import(args::Import::Assets { file }) => {
-            Ok(Task::ImportAssets(ImportAssets { ledger: config.ledger, file }))
+            Ok(Task::ImportAssets(ImportAssets { ledger: LedgerAt::of(&config), file }))
         }
-        Command::Verify => Ok(Task::Verify(config.ledger)),
+        Command::Verify => Ok(Task::Verify(LedgerAt::of(&config))),
     }
 }
 
-fn import_telemetry(config: Config, args: args::Telemetry) -> Result<Task, Failure> {
+fn location(text: OsString) -> Result<Location, Failure> {
+    // A path need not be text; an address is.
+    let text = match text.into_string() {
+        Ok(text) => text,
+        Err(path) => return Ok(Location::File(path.into())),
+    };
+    text.parse().map_err(|error: LocationError| Failure::Usage(format!("--ledger: {error}")))
+}
+
+fn import_telemetry(config: &Config, args: args::Telemetry) -> Result<Task, Failure> {
     let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
     let node = match (args.node_column, args.node) {
         (Some(column), _) => NodeSource::Column(column),
@@ -107,10 +136,10 @@ fn import_telemetry(config: Config, args: args::Telemetry) -> Result<Task, Failu
         longest_gap_ms: args.longest_gap,
     };
     let mapping = mapping.checked().map_err(|e| usage(&e))?;
-    Ok(Task::ImportTelemetry(ImportTelemetry { ledger: config.ledger, file: args.file, mapping }))
+    Ok(Task::ImportTelemetry(ImportTelemetry { ledger: LedgerAt::of(config), file: args.file, mapping }))
 }
 
-fn report_energy(config: Config, args: args::Energy) -> Result<Task, Failure> {
+fn report_energy(config: &Config, args: args::Energy) -> Result<Task, Failure> {
     let mut by = Vec::new();
     for dimension in args.by {
         if by.contains(&dimension) {
@@ -124,7 +153,7 @@ fn report_energy(config: Config, args: args::Energy) -> Result<Task, Failure> {
         return Err(Failure::Usage("--by takes one of hour, day and month".to_owned()));
     }
     Ok(Task::ReportEnergy(ReportEnergy {
-        ledger: config.ledger,
+        ledger: LedgerAt::of(config),
         period: Period::new(args.period.from.at(&TimeZone::UTC)?, args.period.to.at(&TimeZone::UTC)?)?,
         by,
         format: args.format,
@@ -134,6 +163,7 @@ fn report_energy(config: Config, args: args::Energy) -> Result<Task, Failure> {
 
 fn report_tco(config: Config, args: args::Tco) -> Result<Task, Failure> {
     let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
+    let ledger = LedgerAt::of(&config);
     let fleet = config.fleet.ok_or_else(|| {
         usage(&"no fleet is named, so nothing has a cost: give --fleet FILE, or fleet = \"FILE\" in the configuration")
     })?;
@@ -148,5 +178,5 @@ fn report_tco(config: Config, args: args::Tco) -> Result<Task, Failure> {
     };
     let output = Output::checked(args.out.out, args.out.force)?;
     let by = args.by.into();
-    Ok(Task::ReportTco(Box::new(ReportTco { ledger: config.ledger, fleet, period, by, content, output })))
+    Ok(Task::ReportTco(Box::new(ReportTco { ledger, fleet, period, by, content, output })))
 }

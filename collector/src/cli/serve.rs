@@ -28,7 +28,7 @@ pub fn check(config: &Config) -> Result<(), Failure> {
         None => "none: nothing has a cost".to_owned(),
     };
     let mut out = io::stdout().lock();
-    writeln!(out, "ledger       {}", config.ledger.display())?;
+    writeln!(out, "ledger       {}", config.ledger)?;
     writeln!(out, "fleet        {register}")?;
     writeln!(out, "agents       {}", config.grpc_listen)?;
     writeln!(out, "HTTP         {}", config.http_listen)?;

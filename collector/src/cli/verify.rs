@@ -1,19 +1,19 @@
 //! `verify`: one line a promise, exit code 1 when one is broken.
 
 use super::Failure;
+use super::resolve::LedgerAt;
+use crate::store::{Access, StoreError};
 use crate::verify::{PromiseCheck, verify as check};
 use gpuledger_ledger::LedgerError;
-use gpuledger_ledger::sqlite::SqliteLedger;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 
-pub async fn verify(path: PathBuf) -> Result<(), Failure> {
+pub async fn verify(at: LedgerAt) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let checks = match examine(&path).await {
+    let checks = match examine(&at).await {
         Ok(checks) => checks,
         // Damage is what this command looks for, not a reason to give up.
-        Err(LedgerError::Corrupt { reason, .. }) => {
-            writeln!(out, "BROKEN the store is sound: {} is damaged: {reason}", path.display())?;
+        Err(StoreError::Ledger(LedgerError::Corrupt { reason, .. })) => {
+            writeln!(out, "BROKEN the store is sound: {} is damaged: {reason}", at.location)?;
             out.flush()?;
             return Err(Failure::Found);
         }
@@ -26,7 +26,7 @@ pub async fn verify(path: PathBuf) -> Result<(), Failure> {
     if checks.iter().all(PromiseCheck::holds) { Ok(()) } else { Err(Failure::Found) }
 }
 
-async fn examine(path: &std::path::Path) -> Result<Vec<PromiseCheck>, LedgerError> {
-    let ledger = SqliteLedger::open_existing(path)?;
-    check(&ledger).await
+async fn examine(at: &LedgerAt) -> Result<Vec<PromiseCheck>, StoreError> {
+    let opened = at.open(Access::Read).await?;
+    Ok(check(opened.ledger.as_ref()).await?)
 }

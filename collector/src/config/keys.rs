@@ -4,7 +4,9 @@
 /// One setting.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
+    /// With the section before it: `archive.every`.
     pub name: &'static str,
+    pub kind: Kind,
     /// As it would be written in the file, without quotes; `None` where there is no default.
     pub default: Option<&'static str>,
     /// A value to show in the example file where there is no default.
@@ -13,33 +15,59 @@ pub struct Spec {
     pub help: &'static str,
 }
 
+/// How a setting is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    Flag,
+    Number,
+}
+
+impl Kind {
+    /// What is expected, for messages.
+    pub const fn expected(self) -> &'static str {
+        match self {
+            Self::Text => "a text in quotes",
+            Self::Flag => "true or false",
+            Self::Number => "a whole number",
+        }
+    }
+}
+
 pub const KEYS: &[Spec] = &[
     Spec {
         name: "ledger",
+        kind: Kind::Text,
         default: Some("/var/lib/gpuledger/ledger.db"),
         example: "",
-        help: "The ledger: one SQLite file. Created when there is none. Flag --ledger stands above it.",
+        help: "The ledger: an SQLite file, created when there is none, or postgres://USER:PASSWORD@HOST/DATABASE.\n\
+               Whoever may read this file may then read the password: see to its permissions. Flag --ledger\n\
+               and the variable GPULEDGER_LEDGER stand above it.",
     },
     Spec {
         name: "fleet",
+        kind: Kind::Text,
         default: None,
         example: "/etc/gpuledger/fleet.toml",
         help: "Assets, sites, tariffs and prices. Without it nothing has a cost. Flag --fleet stands above it.",
     },
     Spec {
         name: "grpc_listen",
+        kind: Kind::Text,
         default: Some("127.0.0.1:9841"),
         example: "",
         help: "Where agents connect: address and port.",
     },
     Spec {
         name: "http_listen",
+        kind: Kind::Text,
         default: Some("127.0.0.1:9840"),
         example: "",
         help: "Where /metrics, /healthz and /readyz are served: address and port.",
     },
     Spec {
         name: "insecure",
+        kind: Kind::Flag,
         default: Some("false"),
         example: "",
         help: "Allows agents to connect in plain text from other machines. Readings and names can then be\n\
@@ -47,12 +75,14 @@ pub const KEYS: &[Spec] = &[
     },
     Spec {
         name: "commit_interval",
+        kind: Kind::Text,
         default: Some("5s"),
         example: "",
         help: "Time between two commits to the ledger: 20ms to 1min. Agents keep their readings until then.",
     },
     Spec {
         name: "longest_gap",
+        kind: Kind::Text,
         default: Some("10s"),
         example: "",
         help: "Longer time between two samples is unmonitored: 1s to 1h. At least two and a half times the\n\
@@ -60,11 +90,68 @@ pub const KEYS: &[Spec] = &[
     },
     Spec {
         name: "log_level",
+        kind: Kind::Text,
         default: Some("info"),
         example: "",
         help: "What is logged to standard error: error, warn, info, debug or trace.",
     },
+    Spec {
+        name: "archive.enabled",
+        kind: Kind::Flag,
+        default: Some("true"),
+        example: "",
+        help: "Moves days that are over out of the ledger into Parquet files, which reports read as before.",
+    },
+    Spec {
+        name: "archive.location",
+        kind: Kind::Text,
+        default: None,
+        example: "s3://bucket/gpuledger",
+        help: "Where the files go: a folder or s3://BUCKET/PREFIX. Without it they go where they went before;\n\
+               at first into the folder LEDGER.days beside an SQLite file. PostgreSQL has no such folder: until\n\
+               a location is set, its days stay in the database.",
+    },
+    Spec {
+        name: "archive.close_after",
+        kind: Kind::Text,
+        default: Some("48h"),
+        example: "",
+        help: "Time after its end that a day is moved: 1h to 366d. What arrives later is counted all the same,\n\
+               in a newer version of the day's file.",
+    },
+    Spec {
+        name: "archive.every",
+        kind: Kind::Text,
+        default: Some("1h"),
+        example: "",
+        help: "Time between two looks for such days: 1s to 24h.",
+    },
+    Spec {
+        name: "archive.keep_days",
+        kind: Kind::Number,
+        default: None,
+        example: "1826",
+        help: "Days for which the files are kept, 31 to 36525; without it for ever. Of what is older only the\n\
+               totals of each GPU and node stay: reports of that time are empty then.",
+    },
 ];
+
+/// Whether there are settings in a section of this name.
+pub fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|spec| spec.section() == Some(name))
+}
+
+impl Spec {
+    /// The section that the setting stands in, if any.
+    fn section(&self) -> Option<&'static str> {
+        self.name.split_once('.').map(|(section, _)| section)
+    }
+
+    /// The name within its section.
+    fn local_name(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(_, name)| name)
+    }
+}
 
 /// The setting with this name.
 pub fn find(name: &str) -> Option<&'static Spec> {
@@ -87,12 +174,17 @@ pub fn example_file() -> String {
             .to_owned(),
         "# Check it with: gpuledger --config FILE check-config".to_owned(),
     ];
+    let mut section = None;
     for spec in KEYS {
         let value = spec.default.unwrap_or(spec.example);
-        let quote = if ["true", "false"].contains(&value) { "" } else { "\"" };
+        let quote = if spec.kind == Kind::Text { "\"" } else { "" };
         file.push(String::new());
+        if spec.section() != section {
+            section = spec.section();
+            file.extend(section.map(|name| format!("[{name}]")));
+        }
         file.extend(spec.help.lines().map(|line| format!("# {line}")));
-        file.push(format!("#{} = {quote}{value}{quote}", spec.name));
+        file.push(format!("#{} = {quote}{value}{quote}", spec.local_name()));
     }
     file.join("\n") + "\n"
 }

@@ -11,13 +11,16 @@ fn refused(text: &str) -> String {
 #[test]
 fn an_empty_file_gives_the_defaults() {
     let config = read("").unwrap();
-    assert_eq!(config.ledger, Path::new("/var/lib/gpuledger/ledger.db"));
+    assert_eq!(config.ledger, Location::File("/var/lib/gpuledger/ledger.db".into()));
     assert_eq!(config.fleet, None);
     assert_eq!(config.grpc_listen.to_string(), "127.0.0.1:9841");
     assert_eq!(config.http_listen.to_string(), "127.0.0.1:9840");
     assert_eq!(config.ingest.commit_interval, Duration::from_secs(5));
     assert_eq!(config.ingest.fold.longest_gap, crate::fold::LONGEST_GAP_DEFAULT);
     assert_eq!(config.log_level, Level::INFO);
+    let archive = config.archive;
+    assert_eq!((archive.enabled, archive.location, archive.keep_days), (true, None, None));
+    assert_eq!([archive.close_after.as_secs(), archive.every.as_secs()], [48 * 3_600, 3_600]);
 }
 
 #[test]
@@ -26,12 +29,14 @@ fn the_packaged_example_is_the_table_and_means_the_defaults() {
     let packaged = std::fs::read_to_string(path).unwrap();
     assert_eq!(packaged, keys::example_file(), "{path} differs from the table in keys.rs");
     assert_eq!(read(&packaged).unwrap(), read("").unwrap());
-    // With every comment mark taken away all keys are valid, and all but `fleet` mean the default.
-    let bare: String =
-        packaged.lines().filter_map(|l| Some(l.strip_prefix('#')?.to_owned() + "\n")).collect();
-    let bare: String = bare.lines().filter(|l| !l.starts_with(' ')).map(|l| l.to_owned() + "\n").collect();
-    let fleet = Some(PathBuf::from("/etc/gpuledger/fleet.toml"));
-    assert_eq!(read(&bare).unwrap(), Config { fleet, ..read("").unwrap() });
+    // With every comment mark taken away all keys are valid, and those with a default mean it.
+    let bare = packaged.lines().filter(|line| !line.starts_with("# "));
+    let bare: String = bare.map(|line| line.trim_start_matches('#').to_owned() + "\n").collect();
+    let mut expected = read("").unwrap();
+    expected.fleet = Some("/etc/gpuledger/fleet.toml".into());
+    expected.archive.location = Some("s3://bucket/gpuledger".to_owned());
+    expected.archive.keep_days = Some(1_826);
+    assert_eq!(read(&bare).unwrap(), expected);
 }
 
 #[test]
@@ -42,7 +47,19 @@ fn each_mistake_is_told_with_its_line_and_how_to_mend_it() {
         ("scrape = \"x\"", "the keys are ledger, fleet"),
         ("ledger = ", "collector.toml:1: "),
         ("ledger = 5", "collector.toml:1: ledger: expected a text in quotes, not integer"),
-        ("ledger = \"\"", "ledger: is empty"),
+        ("ledger = \"\"", "ledger: the ledger's name is empty"),
+        ("ledger = \"mysql://u:p@h/d\"", "ledger: a ledger cannot be at mysql://…; expected the path"),
+        (
+            "\n[archive]\nlocaton = \"x\"",
+            "collector.toml:3: unknown key \"archive.locaton\"; did you mean \"archive.location\"?",
+        ),
+        ("archive = \"x\"", "unknown key \"archive\""),
+        ("[ledger]\nx = 1", "ledger: expected a text in quotes, not table"),
+        ("[archive]\nlocation = \"\"", "archive.location: is empty"),
+        ("[archive]\nkeep_days = \"400\"", "archive.keep_days: expected a whole number, not string"),
+        ("[archive]\nkeep_days = 3", "archive.keep_days: 3 is out of range; expected 31 to 36525 days"),
+        ("[archive]\nenabled = 1", "archive.enabled: expected true or false, not integer"),
+        ("[archive]\nclose_after = \"5min\"", "archive.close_after: \"5min\" is out of range"),
         ("http_listen = \"localhost\"", "\"localhost\" is not an IP address and a port"),
         (
             "\n\ngrpc_listen = \"0.0.0.0:9841\"",
@@ -72,12 +89,14 @@ fn plain_text_from_other_machines_must_be_asked_for() {
 
 #[test]
 fn flags_stand_above_the_file() {
-    let overrides = Overrides { ledger: Some("flag.db".into()), fleet: Some("flag.toml".into()) };
+    let overrides = Overrides { ledger: Some("flag.db".parse().unwrap()), fleet: Some("flag.toml".into()) };
     let text = "ledger = \"file.db\"\nfleet = \"file.toml\"";
     let config = Config::from_text(Path::new("c"), text, &overrides).unwrap();
-    assert_eq!((config.ledger, config.fleet), ("flag.db".into(), Some("flag.toml".into())));
+    assert_eq!(config.ledger, Location::File("flag.db".into()));
+    assert_eq!(config.fleet, Some("flag.toml".into()));
     let config = read(text).unwrap();
-    assert_eq!((config.ledger, config.fleet), ("file.db".into(), Some("file.toml".into())));
+    assert_eq!(config.ledger, Location::File("file.db".into()));
+    assert_eq!(config.fleet, Some("file.toml".into()));
 }
 
 #[test]
