@@ -15,7 +15,7 @@ use crate::collect::host::HostSource;
 use crate::collect::workload::process_user::ProcessUsers;
 use crate::config::Config;
 use crate::events::{Counters, SampleRefused, Stopped};
-use crate::record::{RecordError, Recorder, RecorderOptions, SpoolHandle};
+use crate::record::{Identity, RecordError, Recorder, RecorderOptions, SpoolHandle};
 use crate::sample::{Sample, Sampler};
 use crate::upload::{self, UplinkConfig, UplinkEvents, UploadError};
 use gpuledger_proto::catalogue as metric;
@@ -45,6 +45,9 @@ const UPLINK_PATIENCE: Duration = Duration::from_secs(3);
 pub enum RunError {
     #[error("cannot open the spool in {}: {source}; the folder has to be writable by this user (key spool_dir)", folder.display())]
     Spool { folder: PathBuf, source: RecordError },
+    /// Nothing was touched: the settings and the folder do not belong together.
+    #[error("{0} (key spool_dir)")]
+    OtherNode(RecordError),
     #[error("cannot start {what}: {source}")]
     Start { what: &'static str, source: io::Error },
     #[error(transparent)]
@@ -98,8 +101,12 @@ impl App {
             batch_ms: config.batch_span_ms,
             ..RecorderOptions::default()
         };
-        let (recorder, spool) = Recorder::open(&config.spool_dir, options, Epoch::begin(), boot_id())
-            .map_err(|source| RunError::Spool { folder: config.spool_dir.clone(), source })?;
+        let identity = Identity { node: config.node.clone(), epoch: Epoch::begin(), boot_id: boot_id() };
+        let (recorder, spool) =
+            Recorder::open(&config.spool_dir, options, identity).map_err(|source| match source {
+                RecordError::OtherNode { .. } => RunError::OtherNode(source),
+                source => RunError::Spool { folder: config.spool_dir.clone(), source },
+            })?;
         let (sink, waiting) = sync_channel(SAMPLES_WAITING_MAX);
         let flushed = spawn_recorder(recorder, waiting, Arc::clone(&counters))?;
 
@@ -270,8 +277,9 @@ mod tests {
     #[test]
     fn samples_of_the_recorder_thread_are_in_the_spool_when_it_has_ended() {
         let folder = tempfile::tempdir().unwrap();
-        let (recorder, spool) =
-            Recorder::open(folder.path(), RecorderOptions::default(), Epoch::begin(), boot_id()).unwrap();
+        let node = gpuledger_proto::ids::NodeName::new("n1").unwrap();
+        let identity = Identity { node, epoch: Epoch::begin(), boot_id: boot_id() };
+        let (recorder, spool) = Recorder::open(folder.path(), RecorderOptions::default(), identity).unwrap();
         let (samples, waiting) = sync_channel(8);
         let counters = Arc::<Counters>::default();
         let flushed = spawn_recorder(recorder, waiting, Arc::clone(&counters)).unwrap();

@@ -149,7 +149,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             if let Some(warning) = config.warning() {
                 tracing::warn!("{warning}");
             }
-            app::run(&config).map_or_else(|error| fail(FAILED, &error), |()| ExitCode::SUCCESS)
+            match app::run(&config) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error @ app::RunError::OtherNode(_)) => fail(WRONG_USE, &error),
+                Err(error) => fail(FAILED, &error),
+            }
         }
         Command::Probe { format } => match probe::run(&config) {
             Ok(report) if format == Format::Json => print(&report.json()),

@@ -6,6 +6,8 @@
 
 use gpuledger_proto::frame::Stamp;
 use rustix::time::{ClockId, clock_gettime};
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a part of the agent may know of time.
@@ -42,6 +44,32 @@ impl Clock for SystemClock {
         if left > 0 {
             std::thread::park_timeout(Duration::from_millis(left));
         }
+    }
+}
+
+/// The wall clock alone, for what only tells the time.
+#[derive(Clone)]
+pub struct WallClock(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl WallClock {
+    /// The kernel's.
+    pub fn system() -> Self {
+        Self::of(|| SystemClock.now().wall_ms)
+    }
+
+    /// One that tells what the function gives: milliseconds since the Unix epoch.
+    pub fn of(now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now_ms))
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for WallClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WallClock").field(&self.now_ms()).finish()
     }
 }
 

@@ -24,4 +24,4 @@ mod recorder;
 mod tests;
 
 pub use handle::SpoolHandle;
-pub use recorder::{RecordError, Recorder, RecorderOptions};
+pub use recorder::{Identity, RecordError, Recorder, RecorderOptions};

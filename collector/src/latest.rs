@@ -4,7 +4,6 @@
 //! reading that is no longer told vanishes; late data does not replace newer. Which entries are too
 //! old to show is for the reader to say.
 
-use crate::ingest::events::wall_ms;
 use gpuledger_proto::catalogue::GPU_HOLDER;
 use gpuledger_proto::frame::{Batch, DeviceFrame, Holding, Inventory};
 use gpuledger_proto::ids::NodeName;
@@ -36,18 +35,14 @@ pub struct Latest {
 }
 
 impl Latest {
-    /// Takes in a batch. One that is older than what has just come changes nothing.
-    pub fn update(&self, node: &NodeName, inventory: &Arc<Inventory>, batch: &Batch) {
-        self.update_at(node, inventory, batch, wall_ms());
-    }
-
     /// The last sample of every node, by name.
     pub fn snapshot(&self) -> Vec<(NodeName, Arc<NodeLatest>)> {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
         nodes.iter().map(|(name, latest)| (name.clone(), Arc::clone(latest))).collect()
     }
 
-    fn update_at(&self, node: &NodeName, inventory: &Arc<Inventory>, batch: &Batch, arrived_ms: u64) {
+    /// Takes in a batch that arrived now. One that is older than what has just come changes nothing.
+    pub fn update(&self, node: &NodeName, inventory: &Arc<Inventory>, batch: &Batch, arrived_ms: u64) {
         let Some(sampled_ms) = batch.stamps.last().map(|stamp| stamp.wall_ms) else { return };
         let late = |known: &Arc<NodeLatest>| {
             sampled_ms < known.sampled_ms && arrived_ms < known.arrived_ms.saturating_add(NEWER_KEPT_MS)
@@ -139,7 +134,7 @@ mod tests {
     #[test]
     fn the_last_sample_is_told_with_its_holder() {
         let (latest, node) = (Latest::default(), NodeName::new("a").unwrap());
-        latest.update_at(&node, &inventory(1), &batch(5_000, 300), 7_000);
+        latest.update(&node, &inventory(1), &batch(5_000, 300), 7_000);
         let (name, told) = latest.snapshot().remove(0);
         assert_eq!((name, told.sampled_ms, told.arrived_ms), (node, 6_000, 7_000));
         assert_eq!(told.devices[0].reading(NODE_CPU), Some(Reading::Value(1)));
@@ -150,20 +145,20 @@ mod tests {
     #[test]
     fn late_data_does_not_replace_newer_until_nothing_newer_comes() {
         let (latest, node) = (Latest::default(), NodeName::new("a").unwrap());
-        latest.update_at(&node, &inventory(1), &batch(1_000_000, 300), 0);
-        latest.update_at(&node, &inventory(1), &batch(2_000, 1), 59_999);
+        latest.update(&node, &inventory(1), &batch(1_000_000, 300), 0);
+        latest.update(&node, &inventory(1), &batch(2_000, 1), 59_999);
         assert_eq!(power(&latest), Some(Reading::Value(300)));
-        latest.update_at(&node, &inventory(1), &batch(2_000, 1), 60_000);
+        latest.update(&node, &inventory(1), &batch(2_000, 1), 60_000);
         assert_eq!(power(&latest), Some(Reading::Value(1)));
     }
 
     #[test]
     fn a_gpu_that_is_no_longer_there_vanishes() {
         let (latest, node) = (Latest::default(), NodeName::new("a").unwrap());
-        latest.update_at(&node, &inventory(1), &batch(0, 300), 0);
+        latest.update(&node, &inventory(1), &batch(0, 300), 0);
         let mut without = batch(1_000, 0);
         without.columns.retain(|column| column.device == 0);
-        latest.update_at(&node, &inventory(0), &without, 1_000);
+        latest.update(&node, &inventory(0), &without, 1_000);
         assert_eq!(latest.snapshot()[0].1.devices.len(), 1);
     }
 }

@@ -1,20 +1,21 @@
 //! Frames, batches and segment headers as bytes.
 
+use super::Identity;
 use gpuledger_proto::catalogue::GPU_HOLDER;
 use gpuledger_proto::convert::{Malformed, batch_from_wire, batch_to_wire, inventory_to_wire};
 use gpuledger_proto::frame::{Batch, DeviceFrame, Frame, Inventory};
-use gpuledger_proto::ids::{Epoch, Sequence};
+use gpuledger_proto::ids::Sequence;
 use gpuledger_proto::v1;
 use prost::Message;
-use uuid::Uuid;
 
-/// The header of every segment of this epoch and inventory.
-pub(super) fn segment_header(epoch: Epoch, boot_id: Option<Uuid>, inventory: &Inventory) -> Vec<u8> {
+/// The header of every segment of this run and inventory.
+pub(super) fn segment_header(identity: &Identity, inventory: &Inventory) -> Vec<u8> {
     let segment = v1::Segment {
-        epoch: epoch.0.as_bytes().to_vec(),
-        boot_id: boot_id.map_or_else(Vec::new, |id| id.as_bytes().to_vec()),
+        epoch: identity.epoch.0.as_bytes().to_vec(),
+        boot_id: identity.boot_id.map_or_else(Vec::new, |id| id.as_bytes().to_vec()),
         inventory: Some(inventory_to_wire(inventory)),
         first_sequence: 0,
+        node: identity.node.as_str().to_owned(),
     };
     segment.encode_to_vec()
 }

@@ -3,7 +3,7 @@
 use super::encode;
 use gpuledger_proto::convert::{batch_from_wire, inventory_from_wire};
 use gpuledger_proto::frame::Frame;
-use gpuledger_proto::ids::Sequence;
+use gpuledger_proto::ids::{NodeName, Sequence};
 use gpuledger_proto::v1;
 use gpuledger_spool::{Entry, Spool, SpoolError};
 use prost::Message;
@@ -89,6 +89,29 @@ fn read_header(bytes: &[u8]) -> Option<(Arc<Vec<u8>>, v1::Segment, usize)> {
     Some((Arc::new(bytes.to_vec()), segment, inventory.gpus.len() + 1))
 }
 
+/// The first name other than this one under which something in the spool was written.
+pub(super) fn other_node(
+    entries: &[Entry],
+    spool: &mut Spool,
+    node: &NodeName,
+) -> Result<Option<String>, SpoolError> {
+    let other = |header: &[u8]| {
+        let wrote = v1::Segment::decode(header).ok()?.node;
+        // Agents before the first that told it left it out.
+        (!wrote.is_empty() && wrote != node.as_str()).then_some(wrote)
+    };
+    if let Some(found) = entries.iter().filter(|entry| entry.tag == 0).find_map(|entry| other(&entry.bytes)) {
+        return Ok(Some(found));
+    }
+    let segments: Vec<_> = spool.segments().collect();
+    for info in segments {
+        if let Some(found) = spool.header(info.id)?.and_then(|header| other(&header)) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
 /// The last sequence in the spool, by epoch.
 fn spooled_sequences(spool: &mut Spool) -> Result<BTreeMap<Vec<u8>, u64>, SpoolError> {
     let segments: Vec<_> = spool.segments().collect();
@@ -105,6 +128,7 @@ fn spooled_sequences(spool: &mut Spool) -> Result<BTreeMap<Vec<u8>, u64>, SpoolE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::{Identity, RecordError, Recorder, RecorderOptions, SpoolHandle};
     use gpuledger_proto::catalogue::MetricId;
     use gpuledger_proto::frame::{DeviceFrame, Gpu, Inventory, Stamp};
     use gpuledger_proto::ids::{Epoch, GpuUuid};
@@ -112,6 +136,54 @@ mod tests {
     use gpuledger_spool::sim::SimDisk;
     use gpuledger_spool::{Options, Spool};
     use std::path::Path;
+
+    /// Opens a recorder of this node on the disk.
+    fn opened(disk: &SimDisk, node: &str) -> Result<(Recorder, SpoolHandle), RecordError> {
+        let node = NodeName::new(node).unwrap();
+        let identity = Identity { node, epoch: Epoch::begin(), boot_id: None };
+        Recorder::open_on(Arc::new(disk.clone()), Path::new("/spool"), RecorderOptions::default(), identity)
+    }
+
+    /// Leaves one sample behind: in the journal of a killed process, or in the spool of one that ended.
+    fn left(disk: &SimDisk, flush: bool) {
+        let (mut recorder, _spool) = opened(disk, "old").unwrap();
+        recorder.set_inventory(Inventory::default()).unwrap();
+        recorder.push(Frame { stamp: Stamp::default(), devices: vec![DeviceFrame::default()] }).unwrap();
+        if flush {
+            recorder.flush().unwrap();
+        }
+        drop(recorder);
+        disk.kill_process();
+    }
+
+    #[test]
+    fn what_another_node_left_is_refused_as_it_is_and_taken_in_under_the_old_name() {
+        for flush in [false, true] {
+            let disk = SimDisk::default();
+            left(&disk, flush);
+            for _ in 0..2 {
+                let refused = opened(&disk, "new").map(drop).unwrap_err().to_string();
+                assert!(refused.contains("node \"old\"") && refused.contains("/spool"), "{refused}");
+                assert!(
+                    refused.contains("node = \"old\"") && refused.contains("move the folder away"),
+                    "{refused}"
+                );
+                disk.kill_process();
+            }
+            assert_eq!(opened(&disk, "old").unwrap().1.waiting_batches(), 1);
+        }
+    }
+
+    #[test]
+    fn a_spool_that_does_not_say_whose_it_is_is_taken_in_by_any_node() {
+        let disk = SimDisk::default();
+        let (recorder, spool) = opened(&disk, "old").unwrap();
+        let header = v1::Segment { epoch: vec![7; 16], ..v1::Segment::default() }.encode_to_vec();
+        spool.with(|spool| spool.begin_segment(&header, 1).and_then(|_| spool.append(&[b"x"]))).unwrap();
+        drop((recorder, spool));
+        disk.kill_process();
+        assert_eq!(opened(&disk, "new").unwrap().1.waiting_batches(), 1);
+    }
 
     /// The most memory that this process ever held, other tests on its threads included.
     fn peak_bytes() -> u64 {
@@ -136,7 +208,9 @@ mod tests {
         let device = DeviceFrame { readings, holding: None };
         let frame = Frame { stamp: Stamp::default(), devices: vec![device; 9] };
         let bytes = encode::frame(Sequence(1), &frame);
-        let header = encode::segment_header(Epoch::begin(), None, &inventory);
+        let node = NodeName::new("n1").unwrap();
+        let identity = Identity { node, epoch: Epoch::begin(), boot_id: None };
+        let header = encode::segment_header(&identity, &inventory);
         let mut entries = vec![Entry { tag: 0, bytes: header }];
         entries.extend((0..20_000).map(|n| Entry { tag: n / 10 + 1, bytes: bytes.clone() }));
         let options = Options { cap_bytes: 1 << 20 };

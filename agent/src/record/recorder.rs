@@ -5,12 +5,12 @@ use super::handle::SpoolHandle;
 use super::leftover::{self, Closed};
 use gpuledger_proto::convert::{Malformed, inventory_from_wire, inventory_to_wire};
 use gpuledger_proto::frame::{Frame, Inventory};
-use gpuledger_proto::ids::{Epoch, Sequence};
+use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
 use gpuledger_proto::limits::{HOLDINGS_PER_BATCH_MAX, SAMPLES_PER_BATCH_MAX};
 use gpuledger_proto::reading::Reading;
 use gpuledger_spool::{Disk, Filesystem, Journal, Options, Recovery, Spool, SpoolError};
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -50,8 +50,23 @@ pub enum RecordError {
     Inventory(Malformed),
     #[error("a frame with {given} devices does not belong to an inventory with {expected}")]
     Devices { given: usize, expected: usize },
+    #[error(
+        "the spool in {} was written by an agent of node {found:?}, and this one is of node {given:?}: start it \
+         once more with node = {found:?} and stop it when all is sent, or move the folder away", folder.display()
+    )]
+    OtherNode { folder: PathBuf, found: String, given: NodeName },
     #[error("no inventory is set: a frame cannot be recorded before its devices are known")]
     NoInventory,
+}
+
+/// Who records: what every segment of this run says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub node: NodeName,
+    /// Has to be new: see [`Epoch::begin`].
+    pub epoch: Epoch,
+    /// The kernel's boot; `None` where the system has no identity of it.
+    pub boot_id: Option<Uuid>,
 }
 
 /// Turns frames into batches in the spool. Blocks on the disk: it lives on a thread of its own.
@@ -59,8 +74,7 @@ pub struct Recorder {
     spool: SpoolHandle,
     journal: Journal,
     options: RecorderOptions,
-    epoch: Epoch,
-    boot_id: Option<Uuid>,
+    identity: Identity,
     inventory: Option<InForce>,
     open: OpenBatch,
     /// Sequence of the open batch.
@@ -94,14 +108,13 @@ struct OpenBatch {
 
 impl Recorder {
     /// Opens the spool in a folder. What a killed process left in the journal becomes a batch of
-    /// its own epoch. `epoch` has to be new: see [`Epoch::begin`].
+    /// its own epoch. A spool that another node wrote is left as it is ([`RecordError::OtherNode`]).
     pub fn open(
         folder: &Path,
         options: RecorderOptions,
-        epoch: Epoch,
-        boot_id: Option<Uuid>,
+        identity: Identity,
     ) -> Result<(Self, SpoolHandle), RecordError> {
-        Self::open_on(Arc::new(Disk), folder, options, epoch, boot_id)
+        Self::open_on(Arc::new(Disk), folder, options, identity)
     }
 
     /// [`Recorder::open`] on another file system.
@@ -109,12 +122,14 @@ impl Recorder {
         fs: Arc<dyn Filesystem>,
         folder: &Path,
         options: RecorderOptions,
-        epoch: Epoch,
-        boot_id: Option<Uuid>,
+        identity: Identity,
     ) -> Result<(Self, SpoolHandle), RecordError> {
         let spool_options = Options { cap_bytes: options.cap_bytes };
         let (mut spool, journal, entries, recovery) = Spool::open_on(fs, folder, spool_options)?;
         report(folder, &recovery);
+        if let Some(found) = leftover::other_node(&entries, &mut spool, &identity.node)? {
+            return Err(RecordError::OtherNode { folder: folder.to_owned(), found, given: identity.node });
+        }
         let (closed, unreadable) = leftover::batches(&entries, &mut spool)?;
         if unreadable > 0 {
             tracing::warn!(folder = %folder.display(), unreadable, "left out journal entries that this version cannot read");
@@ -124,8 +139,7 @@ impl Recorder {
             spool: spool.clone(),
             journal,
             options,
-            epoch,
-            boot_id,
+            identity,
             inventory: None,
             open: OpenBatch::default(),
             sequence: Sequence(1),
@@ -149,7 +163,7 @@ impl Recorder {
         // A collector would refuse what we cannot read ourselves, and all that stands behind it.
         inventory_from_wire(inventory_to_wire(&inventory)).map_err(RecordError::Inventory)?;
         self.close();
-        let header = Arc::new(encode::segment_header(self.epoch, self.boot_id, &inventory));
+        let header = Arc::new(encode::segment_header(&self.identity, &inventory));
         self.inventory = Some(InForce { devices: inventory.gpus.len() + 1, inventory, header });
         Ok(())
     }
@@ -184,6 +198,16 @@ impl Recorder {
     /// too long, or because they were damaged.
     pub fn dropped_batches(&self) -> u64 {
         self.dropped_batches + self.spool.dropped_batches()
+    }
+
+    /// Sequence of the batch that frames go into at present.
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// Closed batches that are in memory only, because the disk takes nothing.
+    pub fn unsaved_batches(&self) -> usize {
+        self.closed.len()
     }
 
     /// Bytes that wait to be acknowledged, on the disk and in memory.

@@ -1,8 +1,8 @@
-use super::{RecordError, Recorder, RecorderOptions, SpoolHandle, encode};
+use super::{Identity, RecordError, Recorder, RecorderOptions, SpoolHandle, encode};
 use gpuledger_proto::catalogue::{GPU_ENERGY, GPU_UP, NODE_CPU};
 use gpuledger_proto::convert::{batch_from_wire, inventory_from_wire};
 use gpuledger_proto::frame::{DeviceFrame, Frame, Gpu, Host, Inventory, Owner, OwnerKind, Share, Stamp};
-use gpuledger_proto::ids::{Epoch, GpuUuid, Sequence};
+use gpuledger_proto::ids::{Epoch, GpuUuid, NodeName, Sequence};
 use gpuledger_proto::limits::{
     HOLDINGS_PER_BATCH_MAX, MESSAGE_BYTES_MAX, SAMPLES_PER_BATCH_MAX, SHARES_PER_HOLDING_MAX,
 };
@@ -64,9 +64,13 @@ fn frame(boot_ms: u64, gpus: usize) -> Frame {
     Frame { stamp: Stamp { wall_ms: 1_700_000_000_000 + boot_ms, boot_ms }, devices }
 }
 
+fn identity(epoch: Epoch) -> Identity {
+    Identity { node: NodeName::new("n1").unwrap(), epoch, boot_id: Some(Uuid::nil()) }
+}
+
 fn open(disk: &SimDisk, epoch: Epoch) -> (Recorder, SpoolHandle) {
     let options = RecorderOptions { cap_bytes: 1 << 20, ..RecorderOptions::default() };
-    Recorder::open_on(Arc::new(disk.clone()), Path::new("/spool"), options, epoch, Some(Uuid::nil())).unwrap()
+    Recorder::open_on(Arc::new(disk.clone()), Path::new("/spool"), options, identity(epoch)).unwrap()
 }
 
 fn spooled(spool: &SpoolHandle) -> Vec<Spooled> {
@@ -225,7 +229,7 @@ fn what_waited_for_the_disk_goes_into_a_spool_that_cannot_take_it_at_once() {
     let disk = SimDisk::default();
     let options = RecorderOptions { cap_bytes: 64 * 1024, ..RecorderOptions::default() };
     let (mut recorder, spool) =
-        Recorder::open_on(Arc::new(disk.clone()), Path::new("/spool"), options, Epoch::begin(), None)
+        Recorder::open_on(Arc::new(disk.clone()), Path::new("/spool"), options, identity(Epoch::begin()))
             .unwrap();
     recorder.set_inventory(inventory(100)).unwrap();
     disk.set_space(Some(0));
@@ -303,7 +307,7 @@ fn a_batch_is_closed_before_it_breaks_a_limit_of_the_wire() {
     let disk = Arc::new(SimDisk::default());
     let options = RecorderOptions { cap_bytes: 1 << 24, batch_ms: u64::MAX, journal: false };
     let (mut recorder, spool) =
-        Recorder::open_on(disk, Path::new("/spool"), options, Epoch::begin(), None).unwrap();
+        Recorder::open_on(disk, Path::new("/spool"), options, identity(Epoch::begin())).unwrap();
     recorder.set_inventory(inventory(1)).unwrap();
     for time in 0..=SAMPLES_PER_BATCH_MAX as u64 {
         recorder.push(frame(2_000 * time, 1)).unwrap();
@@ -327,7 +331,7 @@ fn many_owners_with_long_names_do_not_make_a_message_too_large() {
     let disk = Arc::new(SimDisk::default());
     let options = RecorderOptions { cap_bytes: 1 << 26, batch_ms: u64::MAX, journal: false };
     let (mut recorder, spool) =
-        Recorder::open_on(disk, Path::new("/spool"), options, Epoch::begin(), None).unwrap();
+        Recorder::open_on(disk, Path::new("/spool"), options, identity(Epoch::begin())).unwrap();
     recorder.set_inventory(inventory(1)).unwrap();
     let share_ppm = u32::try_from(1_000_000 / SHARES_PER_HOLDING_MAX).unwrap();
     for time in 0..400 {
@@ -396,6 +400,7 @@ proptest! {
                 Op::Full(count) => {
                     disk.set_space(Some(200));
                     tick(&mut recorder, count, gpus);
+                    prop_assert!(count < 11 || recorder.unsaved_batches() > 0);
                     disk.set_space(None);
                     // A kill while neither journal nor spool can be written loses what is in memory.
                     recorder.flush().unwrap();

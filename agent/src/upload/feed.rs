@@ -4,6 +4,7 @@ use super::config::UplinkConfig;
 use super::events::UplinkEvents;
 use super::flight::Flight;
 use super::session::Broken;
+use crate::clock::WallClock;
 use crate::record::SpoolHandle;
 use gpuledger_proto::ids::Epoch;
 use gpuledger_proto::{PROTOCOL_REVISION, v1};
@@ -24,6 +25,7 @@ pub(super) struct Feed<'a> {
     pub outbound: mpsc::Sender<v1::AgentMessage>,
     pub opened: mpsc::Receiver<v1::Opened>,
     pub appended: watch::Receiver<u64>,
+    pub clock: &'a WallClock,
 }
 
 /// A segment and its header.
@@ -196,7 +198,8 @@ impl Feed<'_> {
     }
 
     async fn send(&self, kind: Kind) -> Result<(), Broken> {
-        self.outbound.send(v1::AgentMessage { kind: Some(kind) }).await.map_err(|_| Broken::Closed)
+        let message = v1::AgentMessage { kind: Some(kind), wall_ms: Some(self.clock.now_ms()) };
+        self.outbound.send(message).await.map_err(|_| Broken::Closed)
     }
 }
 
@@ -207,5 +210,6 @@ pub(super) fn hello(config: &UplinkConfig) -> v1::AgentMessage {
             agent_version: config.agent_version.clone(),
             protocol: PROTOCOL_REVISION,
         })),
+        wall_ms: Some(config.clock.now_ms()),
     }
 }

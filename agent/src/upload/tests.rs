@@ -3,7 +3,7 @@
 mod fake;
 
 use super::{UplinkConfig, UplinkCounts, UplinkEvents, UploadError};
-use crate::record::{Recorder, RecorderOptions, SpoolHandle};
+use crate::record::{Identity, Recorder, RecorderOptions, SpoolHandle};
 use fake::{Collector, Manner};
 use gpuledger_proto::frame::{DeviceFrame, Frame, Inventory, Stamp};
 use gpuledger_proto::ids::{Epoch, NodeName};
@@ -46,8 +46,9 @@ impl Agent {
     fn on(disk: &SimDisk, cap_bytes: u64) -> Self {
         let epoch = Epoch::begin();
         let options = RecorderOptions { cap_bytes, batch_ms: 1_000, journal: true };
+        let identity = Identity { node: NodeName::new("n1").unwrap(), epoch, boot_id: None };
         let opened =
-            Recorder::open_on(Arc::new(disk.clone()), Path::new("/spool"), options, epoch, None).unwrap();
+            Recorder::open_on(Arc::new(disk.clone()), Path::new("/spool"), options, identity).unwrap();
         let (mut recorder, spool) = opened;
         recorder.set_inventory(Inventory::default()).unwrap();
         Self { disk: disk.clone(), epoch, recorder, spool, events: Arc::default(), time_ms: 0 }

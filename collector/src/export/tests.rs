@@ -162,7 +162,7 @@ fn a_node_that_has_been_silent_for_a_minute_vanishes() {
     let latest = Latest::default();
     let stamps = vec![Stamp { wall_ms: 1, boot_ms: 1 }];
     let batch = Batch { stamps, ..Batch::default() };
-    latest.update(&NodeName::new("n1").unwrap(), &Arc::new(Inventory::default()), &batch);
+    latest.update(&NodeName::new("n1").unwrap(), &Arc::new(Inventory::default()), &batch, crate::ingest::events::wall_ms());
     let arrived = latest.snapshot()[0].1.arrived_ms;
     assert_eq!(readings::current(&latest, arrived + 60_000).len(), 1);
     assert_eq!(readings::current(&latest, arrived + 60_001).len(), 0);

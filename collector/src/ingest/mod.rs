@@ -27,7 +27,7 @@ mod tests;
 use crate::export::Health;
 use crate::fold::FoldOptions;
 use crate::latest::Latest;
-use events::Events;
+use events::{Events, wall_ms};
 use gpuledger_ledger::{Ledger, LedgerError, NodeKey};
 use gpuledger_proto::ids::NodeName;
 use gpuledger_proto::v1;
@@ -55,6 +55,10 @@ pub struct IngestOptions {
     /// Time between two commits. An agent that catches up is committed for earlier.
     pub commit_interval: Duration,
 }
+
+/// The collector's wall clock, in milliseconds since the Unix epoch. No sample is counted by it; it
+/// says which samples cannot be true yet, and how far a node's clock is off.
+pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Why a stream ends at the collector's wish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +103,7 @@ struct Shared {
     latest: Arc<Latest>,
     events: Events,
     options: IngestOptions,
+    clock: Clock,
     owners: owners::Owners,
     nodes: Mutex<BTreeMap<NodeName, Arc<Node>>>,
     /// Nodes that have something to commit.
@@ -119,11 +124,23 @@ impl Ingest {
         health: Arc<Health>,
         options: IngestOptions,
     ) -> Arc<Self> {
+        Self::start_by(ledger, latest, health, options, Arc::new(wall_ms))
+    }
+
+    /// [`Ingest::start`] by another clock.
+    pub fn start_by(
+        ledger: Arc<dyn Ledger>,
+        latest: Arc<Latest>,
+        health: Arc<Health>,
+        options: IngestOptions,
+        clock: Clock,
+    ) -> Arc<Self> {
         let shared = Arc::new(Shared {
             ledger,
             latest,
             events: Events::new(health),
             options,
+            clock,
             owners: owners::Owners::default(),
             nodes: Mutex::default(),
             changed: Mutex::default(),

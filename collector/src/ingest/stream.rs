@@ -3,7 +3,6 @@
 //! Everything that comes in is checked before it is used. The task waits for the agent, for its
 //! mailbox or for the network, and holds no lock while it waits.
 
-use super::events::wall_ms;
 use super::node::{Mailbox, Node};
 use super::{Refusal, Shared};
 use crate::fold::{FoldError, NodeFold};
@@ -58,7 +57,7 @@ where
     };
     if let End::Refused(refusal) = end {
         shared.events.refused(&name, &refusal);
-        let answer = v1::Refusal { reason: refusal.reason.into(), message: refusal.message };
+        let answer = v1::Refusal { reason: refusal.reason.into(), message: refusal.message, ..v1::Refusal::default() };
         // Best effort: an agent that is gone connects again anyway.
         let _ = send(&out, Answer::Refusal(answer)).await;
     }
@@ -76,7 +75,7 @@ where
     let hello = match first {
         Err(_) => return Err(Refusal::invalid("no hello came within 10 seconds").into()),
         Ok(None | Some(Err(_))) => return Err(End::Gone),
-        Ok(Some(Ok(v1::AgentMessage { kind: Some(Message::Hello(hello)) }))) => hello,
+        Ok(Some(Ok(v1::AgentMessage { kind: Some(Message::Hello(hello)), .. }))) => hello,
         Ok(Some(Ok(_))) => return Err(Refusal::invalid("the first message is not a hello").into()),
     };
     if hello.protocol == 0 {
@@ -135,7 +134,7 @@ impl Session {
     async fn welcome(&self) -> Result<(), End> {
         self.load().await?;
         let collector_version = env!("CARGO_PKG_VERSION").to_owned();
-        send(&self.out, Answer::Welcome(v1::Welcome { collector_version, wall_ms: wall_ms() })).await
+        send(&self.out, Answer::Welcome(v1::Welcome { collector_version, wall_ms: (self.shared.clock)() })).await
     }
 
     /// Goes on from the ledger. A fold that still has something uncommitted, from the stream before,
@@ -288,7 +287,7 @@ impl Session {
         self.with_fold(|fold| fold.fold(&batch, &owners))?.map_err(|error| self.unfoldable(&error))?;
         self.list_as_changed();
         self.shared.events.batch_folded(batch.points());
-        self.shared.latest.update(&self.node.name, &inventory, &batch);
+        self.shared.latest.update(&self.node.name, &inventory, &batch, (self.shared.clock)());
         Ok(())
     }
 

@@ -10,7 +10,7 @@
 
 use crate::frames::NodeFrames;
 use crate::model::{Fleet, Run};
-use gpuledger_agent::record::{RecordError, Recorder, RecorderOptions, SpoolHandle};
+use gpuledger_agent::record::{Identity, RecordError, Recorder, RecorderOptions, SpoolHandle};
 use gpuledger_agent::upload::{self, UplinkConfig, UplinkEvents, UploadError};
 use gpuledger_proto::ids::{Epoch, InvalidId, NodeName};
 use gpuledger_spool::SpoolError;
@@ -143,7 +143,7 @@ impl Agent {
         // The same boot has the same identity in every run of the replay.
         let boot = Uuid::from_u64_pair(plan.fleet.seed, u64::from(run.node) << 32 | u64::from(run.boot));
         let folder = plan.folder.join(&node);
-        let opened = open_when_free(&folder, options, boot).await;
+        let opened = open_when_free(&folder, options, &NodeName::new(&node)?, boot).await;
         let (mut recorder, spool) =
             opened.map_err(|source| ReplayError::Record { node: node.clone(), source })?;
         frames.begin(run);
@@ -239,14 +239,16 @@ impl Agent {
 
 /// Opens the spool. The agent before may have been stopped in the middle of reading it, off the async
 /// threads; its lock is gone when that is done.
-async fn open_when_free(
+pub(crate) async fn open_when_free(
     folder: &Path,
     options: RecorderOptions,
+    node: &NodeName,
     boot: Uuid,
 ) -> Result<(Recorder, SpoolHandle), RecordError> {
     let mut tries = 0;
     loop {
-        match Recorder::open(folder, options, Epoch::begin(), Some(boot)) {
+        let identity = Identity { node: node.clone(), epoch: Epoch::begin(), boot_id: Some(boot) };
+        match Recorder::open(folder, options, identity) {
             Err(RecordError::Spool(SpoolError::Locked { .. })) if tries < LOCK_TRIES => {
                 tries += 1;
                 tokio::time::sleep(LOCK_PAUSE).await;

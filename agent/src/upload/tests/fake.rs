@@ -140,7 +140,11 @@ impl Service {
                 Said::Segment(segment) if manner() == Manner::Refuses => {
                     let reason = v1::RefusalReason::Unavailable.into();
                     let message = format!("no room for {}", segment.first_sequence);
-                    return say(&answers, Kind::Refusal(v1::Refusal { reason, message })).await;
+                    return say(
+                        &answers,
+                        Kind::Refusal(v1::Refusal { reason, message, ..v1::Refusal::default() }),
+                    )
+                    .await;
                 }
                 Said::Segment(segment) => {
                     let opened = Epoch::from_slice(&segment.epoch).unwrap();
@@ -155,7 +159,11 @@ impl Service {
                 Said::Batch(batch) if batch.sequence > next => {
                     let reason = v1::RefusalReason::Invalid.into();
                     let message = format!("batch {} where {next} was expected", batch.sequence);
-                    return say(&answers, Kind::Refusal(v1::Refusal { reason, message })).await;
+                    return say(
+                        &answers,
+                        Kind::Refusal(v1::Refusal { reason, message, ..v1::Refusal::default() }),
+                    )
+                    .await;
                 }
                 Said::Batch(batch) => {
                     next = next.max(batch.sequence + 1);

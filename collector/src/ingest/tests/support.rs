@@ -111,7 +111,7 @@ impl Agent {
     /// Fails silently once the collector has ended the stream: the test reads why.
     pub async fn send(&self, message: Message) {
         let to = self.to.as_ref().expect("the agent has ended its half");
-        let _ = to.send(Ok(v1::AgentMessage { kind: Some(message) })).await;
+        let _ = to.send(Ok(v1::AgentMessage { kind: Some(message), wall_ms: None })).await;
     }
 
     pub async fn answer(&mut self) -> Option<Answer> {
@@ -177,6 +177,7 @@ pub fn segment(node: &str, epoch: Epoch, first: u64) -> Message {
         boot_id: Vec::new(),
         inventory: Some(inventory_to_wire(&inventory)),
         first_sequence: first,
+        node: node.to_owned(),
     })
 }
 
