@@ -13,6 +13,7 @@
 
 mod check;
 mod commit;
+mod days;
 mod fault;
 mod key;
 mod migrations;
@@ -20,12 +21,14 @@ mod open;
 mod read;
 mod register;
 mod rows;
+mod store;
+mod transfer;
 mod writer;
 
 use crate::{
-    CommitOutcome, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger, LedgerError,
-    NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, Registered, StoredAsset,
-    Wanted,
+    CommitOutcome, DayFile, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger, LedgerError,
+    NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, Registered, Store,
+    StoredAsset, Wanted,
 };
 use async_trait::async_trait;
 use gpuledger_proto::frame::{Inventory, Owner};
@@ -76,6 +79,15 @@ impl SqliteLedger {
         T: Send + 'static,
         F: FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.ask(operation, move |connection| job(connection).map_err(fault::at(operation))).await
+    }
+
+    /// A read that can also fail for what it finds.
+    async fn ask<T, F>(&self, operation: &'static str, job: F) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&rusqlite::Connection) -> Result<T, LedgerError> + Send + 'static,
+    {
         read::run(Arc::clone(&self.readers), operation, job).await
     }
 }
@@ -102,7 +114,7 @@ impl Ledger for SqliteLedger {
     }
 
     async fn sequence(&self, node: NodeKey, epoch: Epoch) -> Result<Sequence, LedgerError> {
-        self.read("read a node's sequence", move |c| read::sequence(c, node, epoch)).await
+        self.ask("read a node's sequence", move |c| read::sequence(c, node, epoch)).await
     }
 
     async fn commit(&self, commits: Vec<NodeCommit>) -> Result<Vec<CommitOutcome>, LedgerError> {
@@ -122,16 +134,15 @@ impl Ledger for SqliteLedger {
     }
 
     async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
-        let wanted = wanted.clone();
-        self.read("read GPU hours", move |c| read::gpu_hours(c, &wanted)).await
+        alone("read GPU hours", self.open_gpu_hours(wanted).await?)
     }
 
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError> {
-        self.read("read node hours", move |c| read::node_hours(c, range)).await
+        alone("read node hours", self.open_node_hours(range).await?)
     }
 
     async fn gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError> {
-        self.read("sum GPU hours", read::gpu_totals).await
+        alone("sum GPU hours", self.open_gpu_totals().await?)
     }
 
     async fn put_assets(&self, assets: Vec<StoredAsset>) -> Result<(), LedgerError> {
@@ -145,4 +156,9 @@ impl Ledger for SqliteLedger {
     async fn check(&self) -> Result<Vec<String>, LedgerError> {
         self.read("check the ledger", check::faults).await
     }
+}
+
+/// Open rows as an answer of the store alone: where files belong to it, it would say too little.
+fn alone<T>(operation: &'static str, (rows, files): (T, Vec<DayFile>)) -> Result<T, LedgerError> {
+    if files.is_empty() { Ok(rows) } else { Err(LedgerError::Archived { operation }) }
 }

@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::suite::{Bed, samples};
-use gpuledger_ledger::{CommitOutcome, Ledger, LedgerError, Wanted};
+use gpuledger_ledger::{CommitOutcome, Ledger, LedgerError, Store, Wanted};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,7 +25,7 @@ impl FileBed {
 
 #[async_trait]
 impl Bed for FileBed {
-    async fn open(&self) -> Result<Box<dyn Ledger>, LedgerError> {
+    async fn open(&self) -> Result<Box<dyn Store>, LedgerError> {
         Ok(Box::new(SqliteLedger::open(&self.path())?))
     }
 }
@@ -38,6 +38,18 @@ async fn written(path: &Path) -> samples::Node {
     let node = samples::Node::register(&ledger, "a").await.unwrap();
     samples::commit_one(&ledger, node.commit(0, 0)).await.unwrap();
     node
+}
+
+/// What a disk that lost a page leaves: the head of a table's B-tree is none.
+fn overwrite_root_of(path: &Path, table: &str) {
+    let open = rusqlite::Connection::open(path).unwrap();
+    let root: u32 = open
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0))
+        .unwrap();
+    drop(open);
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[(root as usize - 1) * 4096..][..64].fill(0xa5);
+    std::fs::write(path, bytes).unwrap();
 }
 
 fn told(result: Result<SqliteLedger, LedgerError>) -> LedgerError {
@@ -129,12 +141,7 @@ async fn a_torn_page_is_found_by_the_check() {
         samples::commit_one(&ledger, commit).await.unwrap();
     }
     drop(ledger);
-    let mut bytes = std::fs::read(bed.path()).unwrap();
-    // The head of every page but the first: B-trees that are none.
-    for page in bytes.chunks_mut(4096).skip(2) {
-        page[..64].fill(0xa5);
-    }
-    std::fs::write(bed.path(), bytes).unwrap();
+    overwrite_root_of(&bed.path(), "gpu_hour");
     let ledger = SqliteLedger::open_existing(&bed.path()).unwrap();
     let sound = match ledger.check().await {
         Ok(faults) => faults.is_empty(),
@@ -216,7 +223,7 @@ async fn a_killed_writer_loses_nothing_that_it_told_and_leaves_no_half_commit() 
         let node = samples::Node::register(&ledger, "a").await.unwrap();
         let version = ledger.state(node.key).await.unwrap().version;
         assert!(version >= told, "{told} were told, {version} are there");
-        assert_eq!(ledger.sequence(node.key, samples::epoch(1)).await.unwrap().0, version);
+        assert_eq!(ledger.sequence(node.key, node.epoch()).await.unwrap().0, version);
         let row = ledger.gpu_hours(&Wanted::all(samples::ALWAYS)).await.unwrap()[0].1;
         assert_eq!(row.samples, version * samples::row().samples, "rows and version are one");
         assert_eq!(row.counter_mj.0, version * samples::row().counter_mj.0);

@@ -1,11 +1,12 @@
 //! One transaction for all nodes that changed.
 
-use super::rows::{GPU_HOUR, HourRow, NODE_HOUR};
+use super::rows::{GPU_HOUR, HourRow, NODE_HOUR, unsigned};
 use super::{fault, key};
-use crate::{CommitOutcome, LedgerError, NodeCommit};
-use gpuledger_proto::ids::Sequence;
+use crate::{CommitOutcome, GpuKey, LedgerError, NodeCommit, NodeKey, NodeState};
+use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_units::Overflow;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter};
+use std::collections::BTreeSet;
 
 const OPERATION: &str = "commit rows";
 
@@ -33,29 +34,78 @@ struct Statements {
     node_hour: String,
 }
 
-/// Whether version and sequences are the ones that the fold started from.
+/// Whether version and sequences are the ones that the fold started from, and every GPU that it has
+/// rows of is the node's own or taken over.
 fn in_place(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<bool, LedgerError> {
-    let failed = fault::at(OPERATION);
-    let mut version =
-        transaction.prepare_cached("SELECT version FROM node_state WHERE node = ?1").map_err(&failed)?;
-    let found: Option<i64> =
-        version.query_row([commit.node.0], |row| row.get(0)).optional().map_err(&failed)?;
-    if found.unwrap_or(0) != integer(commit.base_version, "version")? {
-        return Ok(false);
+    Ok(version(transaction, commit.node)? == commit.base_version
+        && takes_what_is_there(transaction, commit)?
+        && sequences_are_its_own(transaction, commit)?
+        && gpus_are_its_own(transaction, commit)?)
+}
+
+fn version(transaction: &Transaction<'_>, node: NodeKey) -> Result<u64, LedgerError> {
+    let found = transaction
+        .prepare_cached("SELECT version FROM node_state WHERE node = ?1")
+        .and_then(|mut version| version.query_row([node.0], |row| unsigned(row, 0)).optional())
+        .map_err(fault::at(OPERATION))?;
+    Ok(found.unwrap_or(0))
+}
+
+/// Whether every GPU that is taken over is held by the node that it is taken from, whose memory is
+/// the one that was read.
+fn takes_what_is_there(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<bool, LedgerError> {
+    let mut from = BTreeSet::new();
+    for taken in &commit.taken {
+        // Taking twice from one node, or from oneself, would overwrite one of two memories.
+        let distinct = taken.from != commit.node && from.insert(taken.from);
+        if !distinct || version(transaction, taken.from)? != taken.base_version {
+            return Ok(false);
+        }
+        for &gpu in &taken.gpus {
+            if holder(transaction, gpu)? != Some(taken.from) {
+                return Ok(false);
+            }
+        }
     }
-    let mut sequence = transaction
-        .prepare_cached("SELECT sequence FROM epoch WHERE node = ?1 AND epoch = ?2")
-        .map_err(&failed)?;
+    Ok(true)
+}
+
+fn sequences_are_its_own(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<bool, LedgerError> {
+    let failed = fault::at(OPERATION);
+    let mut sequence =
+        transaction.prepare_cached("SELECT node, sequence FROM epoch WHERE epoch = ?1").map_err(&failed)?;
     for advance in &commit.epochs {
-        let found: Option<i64> = sequence
-            .query_row(params![commit.node.0, advance.epoch.0.as_bytes()], |row| row.get(0))
+        let (node, at) = sequence
+            .query_row([advance.epoch.0.as_bytes()], |row| Ok((NodeKey(row.get(0)?), unsigned(row, 1)?)))
             .optional()
-            .map_err(&failed)?;
-        if found.unwrap_or(0) != integer(advance.from.0, "sequence")? {
+            .map_err(&failed)?
+            .unwrap_or((commit.node, 0));
+        if node != commit.node || at != advance.from.0 {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+fn gpus_are_its_own(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<bool, LedgerError> {
+    let taken: BTreeSet<GpuKey> = commit.taken.iter().flat_map(|taken| &taken.gpus).copied().collect();
+    let mut spoken_of: BTreeSet<GpuKey> = commit.gpu_hours.iter().map(|(key, _)| key.gpu).collect();
+    spoken_of.extend(commit.gpus_seen.iter().map(|(gpu, _, _)| gpu));
+    for &gpu in spoken_of.difference(&taken) {
+        if holder(transaction, gpu)? != Some(commit.node) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The node that holds a GPU; `None` where the GPU is not registered, which is what a ledger that was
+/// restored from a backup says of one that came later.
+fn holder(transaction: &Transaction<'_>, gpu: GpuKey) -> Result<Option<NodeKey>, LedgerError> {
+    transaction
+        .prepare_cached("SELECT node FROM gpu WHERE key = ?1")
+        .and_then(|mut holder| holder.query_row([gpu.0], |row| row.get(0).map(NodeKey)).optional())
+        .map_err(fault::at(OPERATION))
 }
 
 fn write(
@@ -64,6 +114,7 @@ fn write(
     commit: &NodeCommit,
 ) -> Result<(), LedgerError> {
     write_rows(transaction, statements, commit)?;
+    write_taken(transaction, commit)?;
     write_position(transaction, commit)?;
     write_spans(transaction, commit)
 }
@@ -91,24 +142,58 @@ fn write_rows(
 
 /// The fold's memory and the sequences that it reached.
 fn write_position(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<(), LedgerError> {
-    let failed = fault::at(OPERATION);
-    let next = commit.base_version.checked_add(1).ok_or(Overflow("version"))?;
-    let mut state = transaction
-        .prepare_cached("INSERT OR REPLACE INTO node_state (node, version, state) VALUES (?1, ?2, ?3)")
-        .map_err(&failed)?;
-    state.execute(params![commit.node.0, integer(next, "version")?, commit.state]).map_err(&failed)?;
-    let mut epoch = transaction
-        .prepare_cached("INSERT OR REPLACE INTO epoch (node, epoch, sequence) VALUES (?1, ?2, ?3)")
-        .map_err(&failed)?;
+    put_state(transaction, commit.node, &next_state(commit.base_version, &commit.state)?)?;
     for advance in &commit.epochs {
         if advance.to < advance.from {
             let Sequence(from) = advance.from;
             let reason = format!("sequence {} is before {from}, which is committed", advance.to);
             return Err(LedgerError::Failed { operation: OPERATION, reason });
         }
-        let to = integer(advance.to.0, "sequence")?;
-        epoch.execute(params![commit.node.0, advance.epoch.0.as_bytes(), to]).map_err(&failed)?;
+        put_epoch(transaction, commit.node, advance.epoch, advance.to)?;
     }
+    Ok(())
+}
+
+/// GPUs change hands: the memory of their chains leaves the other node, and they are this node's.
+fn write_taken(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<(), LedgerError> {
+    let failed = fault::at(OPERATION);
+    let mut gpu = transaction.prepare_cached("UPDATE gpu SET node = ?2 WHERE key = ?1").map_err(&failed)?;
+    for taken in &commit.taken {
+        put_state(transaction, taken.from, &next_state(taken.base_version, &taken.state)?)?;
+        for key in &taken.gpus {
+            gpu.execute((key.0, commit.node.0)).map_err(&failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn next_state(base_version: u64, state: &[u8]) -> Result<NodeState, LedgerError> {
+    let version = base_version.checked_add(1).ok_or(Overflow("version"))?;
+    Ok(NodeState { version, blob: state.to_vec() })
+}
+
+/// Replaces the fold's memory of a node.
+pub fn put_state(transaction: &Transaction<'_>, node: NodeKey, state: &NodeState) -> Result<(), LedgerError> {
+    let version = integer(state.version, "version")?;
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO node_state (node, version, state) VALUES (?1, ?2, ?3)")
+        .and_then(|mut put| put.execute((node.0, version, &state.blob)))
+        .map_err(fault::at(OPERATION))?;
+    Ok(())
+}
+
+/// Sets how far an epoch of a node is committed.
+pub fn put_epoch(
+    transaction: &Transaction<'_>,
+    node: NodeKey,
+    epoch: Epoch,
+    to: Sequence,
+) -> Result<(), LedgerError> {
+    let to = integer(to.0, "sequence")?;
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO epoch (epoch, node, sequence) VALUES (?1, ?2, ?3)")
+        .and_then(|mut put| put.execute((epoch.0.as_bytes(), node.0, to)))
+        .map_err(fault::at(OPERATION))?;
     Ok(())
 }
 
@@ -141,16 +226,16 @@ fn integer(value: u64, what: &'static str) -> Result<i64, LedgerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::GpuKey;
     use crate::sqlite::{open, register};
-    use crate::suite::samples::{Node, name};
+    use crate::suite::samples::{Node, inventory, name};
 
     #[test]
     fn a_full_disk_is_told_as_such_and_the_commit_can_be_repeated() {
         let folder = tempfile::tempdir().unwrap();
         let mut connection = open::for_writing(&folder.path().join("ledger.db")).unwrap();
         let key = register::node(&mut connection, &name("a").unwrap()).unwrap();
-        let node = Node { key, gpus: vec![GpuKey(1)] };
+        let gpus = register::inventory(&mut connection, key, &inventory(&["GPU-a"]).unwrap()).unwrap();
+        let node = Node { key, gpus: vec![gpus[0].key] };
         // A file that may not grow stands for a disk without room.
         let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
         connection.pragma_update_and_check(None, "max_page_count", pages + 2, |_| Ok(())).unwrap();

@@ -7,7 +7,7 @@ use crate::{
     GpuHour, GpuHourKey, GpuKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour, NodeKey, NodeState, Wanted,
 };
 use gpuledger_proto::ids::{Epoch, Sequence};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +23,11 @@ pub struct Readers {
 impl Readers {
     pub fn new(path: &Path, first: Option<Connection>) -> Self {
         Self { path: path.to_owned(), idle: Mutex::new(first.into_iter().collect()) }
+    }
+
+    /// Where the ledger is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn take(&self) -> Result<Connection, LedgerError> {
@@ -42,13 +47,14 @@ impl Readers {
 pub async fn run<T, F>(readers: Arc<Readers>, operation: &'static str, job: F) -> Result<T, LedgerError>
 where
     T: Send + 'static,
-    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    F: FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
 {
     let work = move || {
         let connection = readers.take()?;
-        let answer = job(&connection).map_err(fault::at(operation));
+        let answer = job(&connection)?;
+        // One that failed is closed: whatever it remembers of the file may be wrong.
         readers.put_back(connection);
-        answer
+        Ok(answer)
     };
     let failed = |error: tokio::task::JoinError| LedgerError::Failed { operation, reason: error.to_string() };
     tokio::task::spawn_blocking(work).await.map_err(failed)?
@@ -63,19 +69,36 @@ pub fn state(connection: &Connection, node: NodeKey) -> rusqlite::Result<NodeSta
     Ok(found.unwrap_or_default())
 }
 
-pub fn sequence(connection: &Connection, node: NodeKey, epoch: Epoch) -> rusqlite::Result<Sequence> {
-    let mut statement =
-        connection.prepare_cached("SELECT sequence FROM epoch WHERE node = ?1 AND epoch = ?2")?;
-    let found =
-        statement.query_row(params![node.0, epoch.0.as_bytes()], |row| unsigned(row, 0)).optional()?;
-    Ok(found.map_or(Sequence::NONE, Sequence))
+/// The last sequence of an epoch, which must be the node's own.
+pub fn sequence(connection: &Connection, node: NodeKey, epoch: Epoch) -> Result<Sequence, LedgerError> {
+    let failed = fault::at("read a node's sequence");
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT node, sequence, name FROM epoch JOIN node ON node.key = node WHERE epoch = ?1",
+        )
+        .map_err(&failed)?;
+    let found = statement
+        .query_row([epoch.0.as_bytes()], |row| Ok((NodeKey(row.get(0)?), unsigned(row, 1)?, row.get(2)?)))
+        .optional()
+        .map_err(&failed)?;
+    match found {
+        None => Ok(Sequence::NONE),
+        Some((owner, sequence, _)) if owner == node => Ok(Sequence(sequence)),
+        Some((_, _, owner)) => Err(LedgerError::ForeignEpoch { epoch, owner }),
+    }
 }
 
 pub fn gpu_hours(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<(GpuHourKey, GpuHour)>> {
     let mut statement = connection.prepare_cached(&GPU_HOUR.select())?;
-    let rows = statement
-        .query_map(key::range(wanted.range), |row| Ok((key::of_gpu_row(row.get(0)?), GpuHour::from_row(row)?)))?;
-    rows.filter(|row| row.as_ref().map_or(true, |(key, _)| wanted.has(key.gpu))).collect()
+    let mut found = statement.query(key::range(wanted.range))?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
+        let key = key::of_gpu_row(row.get(0)?);
+        if wanted.has(key.gpu) {
+            rows.push((key, GpuHour::from_row(row)?));
+        }
+    }
+    Ok(rows)
 }
 
 pub fn node_hours(
@@ -90,6 +113,7 @@ pub fn node_hours(
     rows.collect()
 }
 
+/// Sums over the rows that lie in the store, by GPU.
 pub fn gpu_totals(connection: &Connection) -> rusqlite::Result<Vec<GpuTotal>> {
     let gpu = format!("(key >> {}) & {}", key::OWNER_BITS, (1 << key::GPU_BITS) - 1);
     let mut statement = connection.prepare_cached(&GPU_HOUR.totals(&gpu))?;

@@ -3,7 +3,9 @@
 use super::key::{GPU_BITS, NODE_BITS, OWNER_BITS};
 use super::rows::{optional, unsigned};
 use super::{fault, key};
-use crate::{GpuKey, GpuRecord, LedgerError, NodeKey, NodeRecord, OwnerKey, OwnerRecord, Registered, StoredAsset};
+use crate::{
+    GpuKey, GpuRecord, LedgerError, NodeKey, NodeRecord, OwnerKey, OwnerRecord, Registered, StoredAsset,
+};
 use gpuledger_proto::frame::{Gpu, Host, Inventory, Owner, OwnerKind};
 use gpuledger_proto::ids::{GpuUuid, NodeName};
 use gpuledger_units::Overflow;
@@ -61,7 +63,7 @@ pub fn inventory(
                 host.hostname,
                 host.os,
                 host.driver_version,
-                integer(host.memory_bytes)?,
+                integer(host.memory_bytes, "memory_bytes")?,
                 host.cpus,
             ],
         )
@@ -117,7 +119,7 @@ fn put_gpu(transaction: &Transaction<'_>, node: NodeKey, gpu: &Gpu) -> Result<Re
         gpu.serial,
         gpu.pci_bus_id,
         gpu.index,
-        integer(gpu.memory_bytes)?,
+        integer(gpu.memory_bytes, "memory_bytes")?,
         gpu.simulated,
     ];
     let (number, holder): (i64, u32) =
@@ -190,12 +192,77 @@ pub fn put_assets(connection: &mut Connection, assets: &[StoredAsset]) -> Result
     let failed = fault::at(ASSETS);
     let transaction = begin(connection).map_err(&failed)?;
     for asset in assets {
-        transaction
-            .prepare_cached("INSERT OR REPLACE INTO asset (serial, document) VALUES (?1, ?2)")
-            .and_then(|mut statement| statement.execute((&asset.serial, &asset.document)))
-            .map_err(&failed)?;
+        put_asset(&transaction, asset).map_err(&failed)?;
     }
     transaction.commit().map_err(&failed)
+}
+
+pub fn put_asset(transaction: &Transaction<'_>, asset: &StoredAsset) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO asset (serial, document) VALUES (?1, ?2)")?
+        .execute((&asset.serial, &asset.document))?;
+    Ok(())
+}
+
+/// Adds a node under the number that it has elsewhere.
+pub fn put_node(transaction: &Transaction<'_>, record: &NodeRecord) -> Result<(), LedgerError> {
+    let host = &record.host;
+    let values = params![
+        within(record.key.0.into(), NODE_BITS, "node")?,
+        record.name.as_str(),
+        host.hostname,
+        host.os,
+        host.driver_version,
+        integer(host.memory_bytes, "memory_bytes")?,
+        host.cpus,
+        integer(record.first_ms, "first_ms")?,
+        integer(record.last_ms, "last_ms")?,
+    ];
+    transaction
+        .prepare_cached(
+            "INSERT INTO node (key, name, hostname, os, driver_version, memory_bytes, cpus, first_ms, last_ms) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )
+        .and_then(|mut put| put.execute(values))
+        .map_err(fault::at(NODE))?;
+    Ok(())
+}
+
+/// Adds a GPU under the number that it has elsewhere.
+pub fn put_gpu_record(transaction: &Transaction<'_>, record: &GpuRecord) -> Result<(), LedgerError> {
+    let gpu = &record.gpu;
+    let values = params![
+        within(record.key.0.into(), GPU_BITS, "GPU")?,
+        record.node.0,
+        gpu.uuid.as_str(),
+        gpu.model,
+        gpu.serial,
+        gpu.pci_bus_id,
+        gpu.index,
+        integer(gpu.memory_bytes, "memory_bytes")?,
+        gpu.simulated,
+        integer(record.first_ms, "first_ms")?,
+        integer(record.last_ms, "last_ms")?,
+    ];
+    transaction
+        .prepare_cached(
+            "INSERT INTO gpu (key, node, uuid, model, serial, pci_bus_id, driver_index, memory_bytes, \
+             simulated, first_ms, last_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )
+        .and_then(|mut put| put.execute(values))
+        .map_err(fault::at(GPUS))?;
+    Ok(())
+}
+
+/// Adds an owner under the number that it has elsewhere.
+pub fn put_owner(transaction: &Transaction<'_>, record: &OwnerRecord) -> Result<(), LedgerError> {
+    let number = within(record.key.0.into(), OWNER_BITS, "owner")?;
+    let owner = &record.owner;
+    transaction
+        .prepare_cached("INSERT INTO owner (key, kind, account, name, job) VALUES (?1, ?2, ?3, ?4, ?5)")
+        .and_then(|mut put| put.execute((number, owner.kind.name(), &owner.account, &owner.name, &owner.job)))
+        .map_err(fault::at(OWNERS))?;
+    Ok(())
 }
 
 pub fn all_assets(connection: &Connection) -> rusqlite::Result<Vec<StoredAsset>> {
@@ -260,6 +327,6 @@ fn within(number: i64, bits: u32, what: &'static str) -> Result<u32, LedgerError
         .ok_or(LedgerError::Exhausted { what })
 }
 
-fn integer(value: Option<u64>) -> Result<Option<i64>, LedgerError> {
-    value.map(i64::try_from).transpose().map_err(|_| Overflow("memory_bytes").into())
+fn integer(value: Option<u64>, column: &'static str) -> Result<Option<i64>, LedgerError> {
+    value.map(i64::try_from).transpose().map_err(|_| Overflow(column).into())
 }

@@ -47,6 +47,12 @@ pub const NODE_HOUR: Table = Table {
     maxima: &["power_max_mw"],
 };
 
+/// Sums over the GPU rows of expired files; the key is the GPU's number.
+pub const GPU_EXPIRED: Table = Table { name: "gpu_expired", ..GPU_HOUR };
+
+/// Sums over the node rows of expired files; the key is the node's number.
+pub const NODE_EXPIRED: Table = Table { name: "node_expired", ..NODE_HOUR };
+
 /// Bits of the lower half of a memory integral.
 const LO_BITS: u32 = 40;
 const LO_MASK: i64 = (1 << LO_BITS) - 1;
@@ -86,6 +92,17 @@ impl Table {
         let names: Vec<&str> = self.columns().collect();
         let names = names.join(", ");
         format!("SELECT key, {names} FROM {} WHERE key >= ?1 AND key < ?2 ORDER BY key", self.name)
+    }
+
+    /// Removes the row of a key and gives it as it was.
+    pub fn take(&self) -> String {
+        let names: Vec<&str> = self.columns().collect();
+        format!("DELETE FROM {} WHERE key = ?1 RETURNING key, {}", self.name, names.join(", "))
+    }
+
+    /// The first key of a range.
+    pub fn first_key(&self) -> String {
+        format!("SELECT key FROM {} WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT 1", self.name)
     }
 
     /// A group's number and the sum of its rows' columns, by number.
@@ -183,7 +200,8 @@ impl HourRow for NodeHour {
     }
 }
 
-fn stored(value: u64, column: &'static str) -> Result<Option<i64>, LedgerError> {
+/// A quantity as SQLite stores it.
+pub fn stored(value: u64, column: &'static str) -> Result<Option<i64>, LedgerError> {
     i64::try_from(value).map(Some).map_err(|_| Overflow(column).into())
 }
 

@@ -1,6 +1,6 @@
 //! Cases of the register.
 
-use super::samples::{ALWAYS, Node, epoch, gpu, inventory, name, owner};
+use super::samples::{ALWAYS, Node, gpu, inventory, name, owner};
 use super::{Bed, Outcome};
 use crate::{NodeState, OwnerKey, StoredAsset, Wanted};
 use gpuledger_proto::ids::Sequence;
@@ -21,13 +21,16 @@ pub async fn a_gpu_keeps_its_number_when_it_moves(bed: &dyn Bed) -> Outcome {
     let (a, b) = (ledger.node(&name("a")?).await?, ledger.node(&name("b")?).await?);
     let keys = ledger.register(a, &inventory(&["GPU-0", "GPU-1"])?).await?;
     assert_ne!(keys[0], keys[1]);
+    assert!(keys.iter().all(|gpu| gpu.holder == a), "who names a GPU first holds it");
     // Another order, another node, one new.
     let moved = ledger.register(b, &inventory(&["GPU-2", "GPU-1", "GPU-0"])?).await?;
-    assert_eq!(&moved[1..], [keys[1], keys[0]]);
+    assert_eq!(&moved[1..], [keys[1], keys[0]], "held as before, until a commit takes them over");
+    assert_eq!(moved[0].holder, b);
     let gpus = ledger.gpus().await?;
     assert_eq!(gpus.len(), 3);
     assert!(gpus.windows(2).all(|pair| pair[0].key < pair[1].key), "sorted by number");
-    assert!(gpus.iter().all(|record| record.node == b), "the node that each was last seen in");
+    let holders: Vec<_> = gpus.iter().map(|record| record.node).collect();
+    assert_eq!(holders, [a, a, b]);
     Ok(())
 }
 
@@ -83,7 +86,7 @@ pub async fn an_empty_ledger_answers_with_nothing(bed: &dyn Bed) -> Outcome {
     let ledger = bed.open().await?;
     let node = Node::register(&*ledger, "a").await?;
     assert_eq!(ledger.state(node.key).await?, NodeState::default());
-    assert_eq!(ledger.sequence(node.key, epoch(1)).await?, Sequence::NONE);
+    assert_eq!(ledger.sequence(node.key, node.epoch()).await?, Sequence::NONE);
     assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?, []);
     assert_eq!(ledger.node_hours(ALWAYS).await?, []);
     assert_eq!(ledger.gpu_totals().await?, []);

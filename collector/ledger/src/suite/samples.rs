@@ -2,7 +2,8 @@
 
 use crate::{
     CommitOutcome, EpochAdvance, GpuHour, GpuHourKey, GpuKey, Hour, HourRange, Ledger, LedgerError,
-    NodeCommit, NodeHour, NodeKey, OwnerKey, Wanted};
+    NodeCommit, NodeHour, NodeKey, OwnerKey, Wanted,
+};
 use gpuledger_proto::frame::{Gpu, Host, Inventory, Owner, OwnerKind};
 use gpuledger_proto::ids::{Epoch, GpuUuid, InvalidId, NodeName, Sequence};
 use gpuledger_units::{ByteMillis, Millicelsius, Millijoules, Millis, Milliwatts, PpmMillis};
@@ -109,14 +110,19 @@ impl Node {
         GpuHourKey { hour, gpu: self.gpus[0], owner }
     }
 
-    /// One row of the first GPU, from sequence `from` of epoch 1 to the next.
+    /// The node's epoch: an epoch belongs to one node.
+    pub fn epoch(&self) -> Epoch {
+        epoch(self.key.0.into())
+    }
+
+    /// One row of the first GPU, from sequence `from` of the node's epoch to the next.
     pub fn commit(&self, base_version: u64, from: u64) -> NodeCommit {
         let (first, last) = (HOUR.start_ms() + 5, HOUR.start_ms() + 1_239);
         NodeCommit {
             node: self.key,
             base_version,
             state: vec![1, 2, 3],
-            epochs: vec![EpochAdvance { epoch: epoch(1), from: Sequence(from), to: Sequence(from + 1) }],
+            epochs: vec![EpochAdvance { epoch: self.epoch(), from: Sequence(from), to: Sequence(from + 1) }],
             gpu_hours: vec![(self.row_key(HOUR, OwnerKey::NOBODY), row())],
             node_hours: vec![(HOUR, node_row())],
             taken: Vec::new(),
@@ -141,7 +147,7 @@ pub async fn everything(ledger: &dyn Ledger, nodes: &[&Node]) -> Result<String, 
     ];
     for node in nodes {
         parts.push(format!("{:?}", ledger.state(node.key).await?));
-        parts.push(ledger.sequence(node.key, epoch(1)).await?.to_string());
+        parts.push(ledger.sequence(node.key, node.epoch()).await?.to_string());
     }
     parts.push(format!("{:?}", ledger.nodes().await?));
     parts.push(format!("{:?}", ledger.gpus().await?));

@@ -1,0 +1,87 @@
+//! What archive, backup and migration ask of the SQLite store.
+
+use super::{SqliteLedger, days, fault, transfer};
+use crate::{
+    CommitOutcome, Day, DayFile, GpuHour, GpuHourKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour,
+    NodeKey, PendingFile, Publish, Record, Store, Table, Wanted,
+};
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+#[async_trait]
+impl Store for SqliteLedger {
+    async fn open_gpu_hours(
+        &self,
+        wanted: &Wanted,
+    ) -> Result<(Vec<(GpuHourKey, GpuHour)>, Vec<DayFile>), LedgerError> {
+        let wanted = wanted.clone();
+        self.read("read GPU hours", move |c| days::open_gpu_hours(c, &wanted)).await
+    }
+
+    async fn open_node_hours(
+        &self,
+        range: HourRange,
+    ) -> Result<(Vec<(Hour, NodeKey, NodeHour)>, Vec<DayFile>), LedgerError> {
+        self.read("read node hours", move |c| days::open_node_hours(c, range)).await
+    }
+
+    async fn open_gpu_totals(&self) -> Result<(Vec<GpuTotal>, Vec<DayFile>), LedgerError> {
+        self.ask("sum GPU hours", days::open_gpu_totals).await
+    }
+
+    async fn expired(&self) -> Result<(Vec<GpuTotal>, Vec<(NodeKey, NodeHour)>), LedgerError> {
+        self.read("sum what has expired", days::expired).await
+    }
+
+    async fn open_days(&self, table: Table, before: Day) -> Result<Vec<Day>, LedgerError> {
+        self.read("list open days", move |c| days::open_days(c, table, before)).await
+    }
+
+    async fn files(&self) -> Result<Vec<DayFile>, LedgerError> {
+        self.read("list files of closed days", days::files).await
+    }
+
+    async fn begin_file(&self, table: Table, day: Day, now_ms: u64) -> Result<PendingFile, LedgerError> {
+        self.write("enter a file of a closed day", move |c| days::begin(c, table, day, now_ms)).await
+    }
+
+    async fn publish(&self, publish: Publish) -> Result<CommitOutcome, LedgerError> {
+        self.write("publish a closed day", move |c| days::publish(c, &publish)).await
+    }
+
+    async fn expire(
+        &self,
+        file: &DayFile,
+        gpus: Vec<GpuTotal>,
+        nodes: Vec<(NodeKey, NodeHour)>,
+        now_ms: u64,
+    ) -> Result<CommitOutcome, LedgerError> {
+        let file = file.clone();
+        self.write("let a closed day expire", move |c| days::expire(c, &file, &gpus, &nodes, now_ms)).await
+    }
+
+    async fn forget_files(&self, paths: &[String]) -> Result<(), LedgerError> {
+        let paths = paths.to_vec();
+        self.write("forget files of closed days", move |c| days::forget(c, &paths)).await
+    }
+
+    async fn archive_location(&self) -> Result<Option<String>, LedgerError> {
+        self.read("read where the archive is", days::location).await
+    }
+
+    async fn set_archive_location(&self, location: &str) -> Result<(), LedgerError> {
+        let location = location.to_owned();
+        let failed = fault::at("keep where the archive is");
+        self.write("keep where the archive is", move |c| days::set_location(c, &location).map_err(failed))
+            .await
+    }
+
+    async fn export(&self, to: mpsc::Sender<Vec<Record>>) -> Result<(), LedgerError> {
+        self.ask("export the ledger", move |c| transfer::export(c, to)).await
+    }
+
+    async fn import(&self, from: mpsc::Receiver<Vec<Record>>) -> Result<(), LedgerError> {
+        let ledger = self.readers.path().display().to_string();
+        self.write("import a ledger", move |c| transfer::import(c, from, ledger)).await
+    }
+}
