@@ -1,2 +1,85 @@
 //! Closed days as Parquet files, under a manifest in the ledger.
 #![forbid(unsafe_code)]
+
+mod archived;
+mod check;
+mod close;
+mod expire;
+mod files;
+mod gc;
+mod keeper;
+mod names;
+mod read;
+mod root;
+pub mod schema;
+mod stored;
+mod table;
+mod totals;
+mod write;
+
+pub use close::{ClosedDay, Closing};
+pub use expire::Expiry;
+pub use gc::{Garbage, GcOptions, Reason};
+pub use keeper::{Keeper, KeeperOptions, KeeperStatus};
+pub use root::{Root, RootError};
+
+use bytes::Bytes;
+use files::{FileFault, Files};
+use gpuledger_ledger::{DayFile, LedgerError, Store};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use table::{Kind, Row};
+
+/// A ledger of which old days lie in files: it reads as if they did not.
+pub struct ArchivedLedger {
+    store: Arc<dyn Store>,
+    files: Files,
+    totals: tokio::sync::Mutex<totals::Totals>,
+}
+
+impl ArchivedLedger {
+    /// Nothing is written or read yet: a folder that is not there is created with the first file.
+    pub fn open(store: Arc<dyn Store>, root: Root) -> Result<Self, LedgerError> {
+        let failed = |error: RootError| LedgerError::Failed {
+            operation: "open the archive",
+            reason: error.to_string(),
+        };
+        let files = Files::open(root).map_err(failed)?;
+        Ok(Self { store, files, totals: tokio::sync::Mutex::default() })
+    }
+
+    /// The store below.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Reads a whole file and holds it against everything that the manifest knows of it.
+    async fn verified<K: Kind>(&self, file: &DayFile) -> Result<Vec<Row<K>>, FileFault> {
+        let bytes = self.files.read(&file.path).await?;
+        let file = file.clone();
+        tokio::task::spawn_blocking(move || verify(&file, bytes)).await.map_err(FileFault::damaged)?
+    }
+}
+
+fn verify<K: Kind>(file: &DayFile, bytes: Bytes) -> Result<Vec<Row<K>>, FileFault> {
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    if length != file.bytes {
+        return Err(FileFault::damaged(format!("it has {length} bytes, the ledger says {}", file.bytes)));
+    }
+    if sha256(&bytes) != file.sha256 {
+        return Err(FileFault::damaged("its SHA-256 is not the one that the ledger knows"));
+    }
+    let rows = read::rows_of_bytes::<K>(file, bytes)?;
+    if !rows.is_sorted_by(|before, after| before.key < after.key) {
+        return Err(FileFault::damaged("its rows are not in the order of unique keys"));
+    }
+    let day = file.day.hours();
+    match rows.iter().find(|row| !(day.from.0..day.to.0).contains(&row.key.hour)) {
+        Some(row) => Err(FileFault::damaged(format!("hour {} is not of its day", row.key.hour))),
+        None => Ok(rows),
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

@@ -1,0 +1,185 @@
+//! The archive as a ledger: open rows and files read as one.
+
+use crate::files::FileFault;
+use crate::read::{self, Asked};
+use crate::stored;
+use crate::table::{Kind, Row};
+use crate::{ArchivedLedger, check};
+use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use gpuledger_ledger::{
+    Columns, CommitOutcome, DayFile, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger,
+    LedgerError, NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, Registered,
+    StoredAsset, Wanted,
+};
+use gpuledger_proto::frame::{Inventory, Owner};
+use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
+use gpuledger_units::Overflow;
+use std::sync::Arc;
+
+/// Files read at one time: enough to hide how far away an object store is.
+const READS_MAX: usize = 8;
+/// A file can be superseded and removed between the moment its name was read and the moment it is
+/// opened, by a `gc` without grace. Then the names are read again.
+const ATTEMPTS_MAX: usize = 5;
+
+/// What a read of files came to.
+enum Outcome<T> {
+    Read(T),
+    /// A file is not there: removed, or lost.
+    Missing(DayFile),
+}
+
+impl ArchivedLedger {
+    /// The rows of these files, file by file, each file sorted by `order`.
+    async fn rows_of<K: Kind, R: Send + 'static>(
+        &self,
+        files: Vec<DayFile>,
+        asked: &Asked,
+        to_row: fn(Row<K>) -> R,
+        operation: &'static str,
+    ) -> Result<Outcome<Vec<Vec<R>>>, LedgerError> {
+        let reads = stream::iter(files).map(|file| async move {
+            match read::rows::<K>(&self.files, &file, asked).await {
+                Ok(rows) => Ok(rows.into_iter().map(to_row).collect()),
+                Err(fault) => Err((file, fault)),
+            }
+        });
+        match reads.buffered(READS_MAX).try_collect::<Vec<Vec<R>>>().await {
+            Ok(rows) => Ok(Outcome::Read(rows)),
+            Err((file, FileFault::Missing)) => Ok(Outcome::Missing(file)),
+            Err((file, fault)) => Err(fault.of(operation, self.files.place(&file.path))),
+        }
+    }
+
+    /// A file that the manifest still names is lost; another was superseded and is worth another try.
+    fn lost(
+        &self,
+        file: &DayFile,
+        before: &mut Option<String>,
+        operation: &'static str,
+    ) -> Result<(), LedgerError> {
+        if before.as_ref() == Some(&file.path) {
+            return Err(FileFault::Missing.of(operation, self.files.place(&file.path)));
+        }
+        *before = Some(file.path.clone());
+        Ok(())
+    }
+}
+
+/// Puts the rows of files and those of the store into one order, adding up those of one key.
+/// Everything given is sorted in itself, so that the sort merges long runs.
+fn together<R, Key: Ord>(
+    files: Vec<Vec<R>>,
+    open: Vec<R>,
+    key: impl Fn(&R) -> Key,
+    add: impl Fn(&mut R, &R) -> Result<(), Overflow>,
+) -> Result<Vec<R>, Overflow> {
+    let mut rows = Vec::with_capacity(files.iter().map(Vec::len).sum::<usize>() + open.len());
+    for mut file in files {
+        file.sort_unstable_by_key(&key);
+        rows.append(&mut file);
+    }
+    rows.extend(open);
+    rows.sort_by_key(&key);
+    let mut failure = Ok(());
+    rows.dedup_by(|later, kept| {
+        let same = key(later) == key(kept);
+        if same && failure.is_ok() {
+            failure = add(kept, later);
+        }
+        same
+    });
+    failure.map(|()| rows)
+}
+
+#[async_trait]
+impl Ledger for ArchivedLedger {
+    async fn node(&self, name: &NodeName) -> Result<NodeKey, LedgerError> {
+        self.store.node(name).await
+    }
+
+    async fn register(&self, node: NodeKey, inventory: &Inventory) -> Result<Vec<Registered>, LedgerError> {
+        self.store.register(node, inventory).await
+    }
+
+    async fn owners(&self, owners: &[Owner]) -> Result<Vec<OwnerKey>, LedgerError> {
+        self.store.owners(owners).await
+    }
+
+    async fn state(&self, node: NodeKey) -> Result<NodeState, LedgerError> {
+        self.store.state(node).await
+    }
+
+    async fn sequence(&self, node: NodeKey, epoch: Epoch) -> Result<Sequence, LedgerError> {
+        self.store.sequence(node, epoch).await
+    }
+
+    async fn commit(&self, commits: Vec<NodeCommit>) -> Result<Vec<CommitOutcome>, LedgerError> {
+        self.store.commit(commits).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRecord>, LedgerError> {
+        self.store.nodes().await
+    }
+
+    async fn gpus(&self) -> Result<Vec<GpuRecord>, LedgerError> {
+        self.store.gpus().await
+    }
+
+    async fn all_owners(&self) -> Result<Vec<OwnerRecord>, LedgerError> {
+        self.store.all_owners().await
+    }
+
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
+        const OPERATION: &str = "read hours of GPUs";
+        let subjects = wanted.gpus.as_ref().map(|gpus| Arc::new(gpus.iter().map(|gpu| gpu.0).collect()));
+        let asked = Asked { range: wanted.range, subjects, columns: wanted.columns };
+        let mut missing = None;
+        for _ in 0..ATTEMPTS_MAX {
+            let (open, files) = self.store.open_gpu_hours(wanted).await?;
+            match self.rows_of(files, &asked, stored::to_gpu, OPERATION).await? {
+                Outcome::Read(rows) => {
+                    return Ok(together(rows, open, |row| row.0, |row, other| row.1.merge(&other.1))?);
+                }
+                Outcome::Missing(file) => self.lost(&file, &mut missing, OPERATION)?,
+            }
+        }
+        Err(FileFault::Missing.of(OPERATION, self.files.place(&missing.unwrap_or_default())))
+    }
+
+    async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError> {
+        const OPERATION: &str = "read hours of nodes";
+        let asked = Asked { range, subjects: None, columns: Columns::ALL };
+        let mut missing = None;
+        for _ in 0..ATTEMPTS_MAX {
+            let (open, files) = self.store.open_node_hours(range).await?;
+            match self.rows_of(files, &asked, stored::to_node, OPERATION).await? {
+                Outcome::Read(rows) => {
+                    let key = |row: &(Hour, NodeKey, NodeHour)| (row.0, row.1);
+                    return Ok(together(rows, open, key, |row, other| row.2.merge(&other.2))?);
+                }
+                Outcome::Missing(file) => self.lost(&file, &mut missing, OPERATION)?,
+            }
+        }
+        Err(FileFault::Missing.of(OPERATION, self.files.place(&missing.unwrap_or_default())))
+    }
+
+    async fn gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError> {
+        self.all_gpu_totals().await
+    }
+
+    async fn put_assets(&self, assets: Vec<StoredAsset>) -> Result<(), LedgerError> {
+        self.store.put_assets(assets).await
+    }
+
+    async fn assets(&self) -> Result<Vec<StoredAsset>, LedgerError> {
+        self.store.assets().await
+    }
+
+    async fn check(&self) -> Result<Vec<String>, LedgerError> {
+        let mut faults = self.store.check().await?;
+        faults.extend(check::files(self).await?);
+        Ok(faults)
+    }
+}

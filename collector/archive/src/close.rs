@@ -1,0 +1,186 @@
+//! Moving days that are over out of the store.
+//!
+//! A day is made as a whole: its rows in the store and those of its current file, merged, become a new
+//! file, and one transaction enters that file and deletes the rows. Whatever happens before that
+//! transaction leaves the ledger as it was, and at most a file that belongs to nobody.
+//!
+//! One day is in memory at a time: two million rows for 80,000 GPUs, of which the rows, their copy for
+//! the transaction and the file's bytes take about 1.2 GB; a thousand GPUs take 15 MB.
+
+use crate::files::FileFault;
+use crate::names::Names;
+use crate::stored::Stored;
+use crate::table::{Row, merged, sums_of};
+use crate::{ArchivedLedger, read, sha256, write};
+use bytes::Bytes;
+use gpuledger_ledger::{
+    CommitOutcome, Day, DayFile, FileStatus, GpuHour, LedgerError, NodeHour, PendingFile, Publish, Sums,
+    Table,
+};
+
+const OPERATION: &str = "close a day";
+
+/// A day that was moved into a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedDay {
+    pub table: Table,
+    pub day: Day,
+    pub version: u32,
+    /// Rows in the file.
+    pub rows: u64,
+    pub bytes: u64,
+}
+
+/// What closing came to.
+#[derive(Debug, Default)]
+pub struct Closing {
+    pub closed: Vec<ClosedDay>,
+    /// Days that were written to while they were closed: all is as before, the next time takes them.
+    pub moved: Vec<(Table, Day)>,
+    /// A day whose file is damaged stays as it is and does not keep others from being closed. Any
+    /// other failure ends the attempt.
+    pub failures: Vec<LedgerError>,
+}
+
+enum Outcome {
+    Closed(ClosedDay),
+    Nothing,
+    Moved,
+    /// The day's current file cannot be merged with what came later.
+    Damaged(LedgerError),
+}
+
+impl ArchivedLedger {
+    /// Closes every day before this one of which rows lie in the store.
+    pub async fn close_days(&self, before: Day, now_ms: u64) -> Closing {
+        let mut closing = Closing::default();
+        for table in Table::ALL {
+            let done = match table {
+                Table::GpuHours => self.close_table::<GpuHour>(before, now_ms, &mut closing).await,
+                Table::NodeHours => self.close_table::<NodeHour>(before, now_ms, &mut closing).await,
+            };
+            if let Err(error) = done {
+                closing.failures.push(error);
+                break;
+            }
+        }
+        closing
+    }
+
+    async fn close_table<K: Stored>(
+        &self,
+        before: Day,
+        now_ms: u64,
+        closing: &mut Closing,
+    ) -> Result<(), LedgerError> {
+        for day in self.store.open_days(K::TABLE, before).await? {
+            match self.close_day::<K>(day, now_ms).await? {
+                Outcome::Closed(day) => closing.closed.push(day),
+                Outcome::Nothing => {}
+                Outcome::Moved => closing.moved.push((K::TABLE, day)),
+                Outcome::Damaged(error) => closing.failures.push(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn close_day<K: Stored>(&self, day: Day, now_ms: u64) -> Result<Outcome, LedgerError> {
+        let (open, files) = K::open(&*self.store, day.hours()).await?;
+        if open.is_empty() {
+            return Ok(Outcome::Nothing);
+        }
+        let current = files.into_iter().next();
+        let mut rows = open.clone();
+        if let Some(file) = &current {
+            match self.verified::<K>(file).await {
+                Ok(archived) => rows.extend(archived),
+                Err(fault) => return Ok(Outcome::Damaged(fault.of(OPERATION, self.files.place(&file.path)))),
+            }
+        }
+        let names = Names::read(&*self.store).await?;
+        let file = self.store.begin_file(K::TABLE, day, now_ms).await?;
+        let made = self.make_file(&file, rows, names).await;
+        let (bytes, sha256, sums) = match made {
+            Ok(made) => made,
+            Err(fault) => {
+                self.abandon(&file).await;
+                return Err(fault.of(OPERATION, self.files.place(&file.path)));
+            }
+        };
+        let publish = Publish {
+            file: file.clone(),
+            replaces: current.map_or(0, |file| file.version),
+            bytes,
+            sha256,
+            sums,
+            rows: K::to_day_rows(open),
+            now_ms,
+        };
+        // Where this fails, the file may have been entered all the same: it stays, and `gc` decides.
+        match self.store.publish(publish).await? {
+            CommitOutcome::Committed => {
+                let (table, day, version) = (file.table, file.day, file.version);
+                Ok(Outcome::Closed(ClosedDay { table, day, version, rows: sums.rows, bytes }))
+            }
+            CommitOutcome::Moved => {
+                self.abandon(&file).await;
+                Ok(Outcome::Moved)
+            }
+        }
+    }
+
+    /// Merges, encodes, reads back what will be written, and writes it.
+    async fn make_file<K: Stored>(
+        &self,
+        file: &PendingFile,
+        rows: Vec<Row<K>>,
+        names: Names,
+    ) -> Result<(u64, [u8; 32], Sums), FileFault> {
+        let pending = file.clone();
+        let work = move || encode(&pending, rows, &names);
+        let worked = tokio::task::spawn_blocking(work).await;
+        let (bytes, sums) = worked.map_err(|error| FileFault::Unwritable(error.to_string()))??;
+        let (length, sha256) = (length(&bytes), sha256(&bytes));
+        self.files.write(&file.path, bytes).await?;
+        Ok((length, sha256, sums))
+    }
+
+    /// Takes back a file that was not entered. What fails here is left to `gc`.
+    async fn abandon(&self, file: &PendingFile) {
+        if self.store.forget_files(std::slice::from_ref(&file.path)).await.is_ok() {
+            let _ = self.files.remove(&file.path).await;
+        }
+    }
+}
+
+/// The rows that the store gives up must come back from the file: that is looked at before.
+fn encode<K: Stored>(
+    file: &PendingFile,
+    rows: Vec<Row<K>>,
+    names: &Names,
+) -> Result<(Bytes, Sums), FileFault> {
+    let unwritable = |error: String| FileFault::Unwritable(error);
+    let rows = merged(rows).map_err(|error| unwritable(error.to_string()))?;
+    let sums = sums_of(&rows).map_err(|error| unwritable(error.to_string()))?;
+    let bytes = write::encode(file, &rows, names).map_err(|error| unwritable(error.to_string()))?;
+    let bytes = Bytes::from(bytes);
+    let entered = DayFile {
+        table: file.table,
+        day: file.day,
+        version: file.version,
+        path: file.path.clone(),
+        status: FileStatus::Current,
+        since_ms: 0,
+        bytes: length(&bytes),
+        sha256: [0; 32],
+        sums,
+    };
+    if read::rows_of_bytes::<K>(&entered, bytes.clone())? != rows {
+        return Err(unwritable("what was encoded does not read as what was given".to_owned()));
+    }
+    Ok((bytes, sums))
+}
+
+fn length(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,81 @@
+//! Names of what rows refer to by number, for readers that know nothing of our register.
+
+use crate::table::RowKey;
+use gpuledger_ledger::{Ledger, LedgerError, OwnerKey};
+use gpuledger_proto::frame::Owner;
+use std::collections::BTreeMap;
+
+/// A number that the register does not have: `verify` says that the row is broken.
+const UNREGISTERED: &str = "unregistered";
+
+/// The register's names at one moment.
+#[derive(Default)]
+pub struct Names {
+    nodes: BTreeMap<u32, String>,
+    gpus: BTreeMap<u32, Gpu>,
+    owners: BTreeMap<u32, Owner>,
+}
+
+struct Gpu {
+    uuid: String,
+    model: String,
+    node: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GpuName<'a> {
+    pub uuid: &'a str,
+    pub model: &'a str,
+    pub node: &'a str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnerName<'a> {
+    pub kind: &'a str,
+    pub account: &'a str,
+    pub name: &'a str,
+    pub job: &'a str,
+}
+
+impl Names {
+    pub async fn read(ledger: &(impl Ledger + ?Sized)) -> Result<Self, LedgerError> {
+        let gpus = ledger.gpus().await?.into_iter().map(|gpu| {
+            let name = Gpu { uuid: gpu.gpu.uuid.to_string(), model: gpu.gpu.model, node: gpu.node.0 };
+            (gpu.key.0, name)
+        });
+        let nodes = ledger.nodes().await?.into_iter().map(|node| (node.key.0, node.name.to_string()));
+        let owners = ledger.all_owners().await?.into_iter().map(|owner| (owner.key.0, owner.owner));
+        Ok(Self { nodes: nodes.collect(), gpus: gpus.collect(), owners: owners.collect() })
+    }
+
+    pub fn node(&self, key: RowKey) -> &str {
+        self.node_of(key.subject)
+    }
+
+    fn node_of(&self, node: u32) -> &str {
+        self.nodes.get(&node).map_or(UNREGISTERED, String::as_str)
+    }
+
+    /// The node is the one that holds the GPU now.
+    pub fn gpu(&self, key: RowKey) -> GpuName<'_> {
+        match self.gpus.get(&key.subject) {
+            Some(gpu) => GpuName { uuid: &gpu.uuid, model: &gpu.model, node: self.node_of(gpu.node) },
+            None => GpuName { uuid: UNREGISTERED, model: UNREGISTERED, node: UNREGISTERED },
+        }
+    }
+
+    pub fn owner(&self, key: RowKey) -> OwnerName<'_> {
+        let bare = |kind| OwnerName { kind, account: "", name: "", job: "" };
+        match (OwnerKey(key.owner), self.owners.get(&key.owner)) {
+            (OwnerKey::NOBODY, _) => bare("nobody"),
+            (OwnerKey::UNKNOWN, _) => bare("unknown"),
+            (_, Some(owner)) => OwnerName {
+                kind: owner.kind.name(),
+                account: &owner.account,
+                name: &owner.name,
+                job: &owner.job,
+            },
+            (_, None) => bare(UNREGISTERED),
+        }
+    }
+}
