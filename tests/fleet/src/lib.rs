@@ -13,6 +13,7 @@ pub mod agents;
 pub mod clock;
 pub mod collector;
 pub mod frames;
+pub mod killable;
 pub mod local;
 pub mod model;
 pub mod progress;

@@ -2,7 +2,7 @@
 //! the slots, energy by summing them, without samples, counters, batches or folds.
 
 use crate::model::track::energy_mj;
-use crate::model::{Device, Fleet, Run, SLOT_MS, State};
+use crate::model::{At, Device, Fleet, Run, SLOT_MS, State};
 use gpuledger_ledger::{GpuHour, Hour, HourRange, Ledger, LedgerError, NodeKey};
 use gpuledger_units::Overflow;
 use serde::Serialize;
@@ -81,14 +81,22 @@ impl Amounts {
 impl Truth {
     /// The whole history, sampled every `step_ms`.
     pub fn of(fleet: &Fleet, step_ms: u64) -> Self {
+        Self::until(fleet, step_ms, fleet.to_ms)
+    }
+
+    /// The history as far as an instant at which a sample is due. What was used since the last sample
+    /// that showed a counter, because the agent was away or the GPU lost, is not in it: nobody can know
+    /// of it yet.
+    pub fn until(fleet: &Fleet, step_ms: u64, until_ms: u64) -> Self {
         let mut truth = Self::default();
         for node in 0..fleet.nodes {
-            let runs = fleet.faults.runs(node, fleet.from_ms, fleet.to_ms, step_ms);
-            let mut node_mj = energy_mj(fleet, Device::Host(node), fleet.from_ms, fleet.to_ms);
+            let runs = fleet.runs_until(node, step_ms, until_ms);
+            let seen_ms = runs.last().map_or(fleet.from_ms, |run| run.last_ms);
+            let mut node_mj = energy_mj(fleet, Device::Host(node), fleet.from_ms, seen_ms);
             for at in fleet.gpus().filter(|at| at.node == node) {
                 let device = Device::Gpu(at);
-                let used_mj = energy_mj(fleet, device, fleet.from_ms, fleet.to_ms);
-                node_mj += used_mj;
+                node_mj += energy_mj(fleet, device, fleet.from_ms, seen_ms);
+                let used_mj = energy_mj(fleet, device, fleet.from_ms, shown_ms(fleet, at, seen_ms));
                 let estimated_mj = runs.iter().map(|run| swallowed_mj(fleet, device, run, step_ms)).sum();
                 let mut amounts =
                     Amounts { counter_mj: used_mj - estimated_mj, estimated_mj, ..Amounts::default() };
@@ -142,6 +150,14 @@ impl Amounts {
             }
         }
     }
+}
+
+/// The last sample as far as an instant that shows the GPU's counter.
+fn shown_ms(fleet: &Fleet, at: At, until_ms: u64) -> u64 {
+    // A sample speaks of the time before it: the one at the end of the loss still misses the GPU.
+    let lost = fleet.faults.gpus_lost.iter().map(|&(gpu, lost)| (gpu == at, lost));
+    let mut now = lost.filter(|(same, lost)| *same && lost.from_ms < until_ms && until_ms <= lost.to_ms);
+    now.next().map_or(until_ms, |(_, lost)| lost.from_ms)
 }
 
 /// What resets of the counter took with them: the energy since the sample before.
@@ -213,5 +229,30 @@ mod tests {
         for ms in [sum(|a| a.active_ms), sum(|a| a.held_ms), sum(|a| a.free_ms), sum(|a| a.down_ms)] {
             assert!(ms > 0);
         }
+    }
+
+    #[test]
+    fn the_truth_until_an_instant_grows_with_every_sample_and_stands_still_without() {
+        let fleet = Fleet::of_bad_days(1_790_000_000_000, 2, 3, 2, 11);
+        assert_eq!(Truth::until(&fleet, STEP_MS, fleet.to_ms), Truth::of(&fleet, STEP_MS));
+        let observed = |truth: &Truth, at: At| truth.gpus[&fleet.gpu_uuid(at)].observed_ms();
+        let (away_node, away) = fleet.faults.agents_away[0];
+        let (off_node, off) = fleet.faults.nodes_off[0];
+        assert_eq!(away_node, off_node, "the other two nodes are always seen");
+        let (gone, seen) = (At { node: away_node, gpu: 0 }, At { node: (away_node + 1) % 3, gpu: 0 });
+        for stretch in [away, off] {
+            let before = Truth::until(&fleet, STEP_MS, stretch.from_ms);
+            let within = Truth::until(&fleet, STEP_MS, stretch.from_ms + 5 * STEP_MS);
+            assert_eq!(before.gpus[&fleet.gpu_uuid(gone)], within.gpus[&fleet.gpu_uuid(gone)]);
+            assert_eq!(observed(&before, seen) + 5 * STEP_MS, observed(&within, seen));
+        }
+        let back = Truth::until(&fleet, STEP_MS, away.to_ms);
+        let used = energy_mj(&fleet, Device::Gpu(gone), fleet.from_ms, away.to_ms);
+        assert_eq!(back.gpus[&fleet.gpu_uuid(gone)].energy_mj(), used, "its counter went on");
+        let (at, lost) = fleet.faults.gpus_lost[0];
+        let energy = |until_ms| Truth::until(&fleet, STEP_MS, until_ms).gpus[&fleet.gpu_uuid(at)].energy_mj();
+        assert_eq!(energy(lost.from_ms), energy(lost.to_ms), "a lost GPU shows no counter");
+        let used = energy_mj(&fleet, Device::Gpu(at), fleet.from_ms, lost.to_ms + STEP_MS);
+        assert_eq!(energy(lost.to_ms + STEP_MS), used, "it came back with its counter");
     }
 }

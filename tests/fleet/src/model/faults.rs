@@ -65,6 +65,22 @@ impl Faults {
         }
     }
 
+    /// The usual faults again every day, each day on the next nodes, but for resets of a counter: what
+    /// one takes with it is told only by an agent that lives from the sample before to the one after.
+    pub fn daily(from_ms: u64, days: u32, nodes: u32, gpus: u32) -> Self {
+        let mut all = Self::default();
+        for day in 0..days {
+            let begin_ms = from_ms + u64::from(day) * DAY_MS;
+            let today = Self::usual(begin_ms, begin_ms + DAY_MS, nodes, gpus);
+            let turned = |node: u32| (node + day) % nodes;
+            all.nodes_off.extend(today.nodes_off.into_iter().map(|(node, off)| (turned(node), off)));
+            all.agents_away.extend(today.agents_away.into_iter().map(|(node, away)| (turned(node), away)));
+            let lost = today.gpus_lost.into_iter();
+            all.gpus_lost.extend(lost.map(|(at, lost)| (At { node: turned(at.node), ..at }, lost)));
+        }
+        all
+    }
+
     pub fn node_off(&self, node: u32, at_ms: u64) -> bool {
         self.nodes_off.iter().any(|(n, stretch)| *n == node && stretch.contains(at_ms))
     }
@@ -157,5 +173,17 @@ mod tests {
         assert_eq!((runs[1].first_ms, runs[1].last_ms, runs[1].boot), (off.to_ms + 60_000, away.from_ms, 2));
         assert_eq!((runs[2].first_ms, runs[2].last_ms, runs[2].boot), (away.to_ms, TO, 2));
         assert_eq!(runs[2].booted_ms, off.to_ms);
+    }
+
+    #[test]
+    fn every_day_of_bad_days_has_its_faults_and_each_node_gets_its_turn() {
+        let faults = Faults::daily(FROM, 6, 3, 2);
+        assert_eq!((faults.nodes_off.len(), faults.agents_away.len(), faults.gpus_lost.len()), (6, 6, 6));
+        assert_eq!(faults.counter_resets, []);
+        let nodes: Vec<u32> = faults.nodes_off.iter().map(|(node, _)| *node).collect();
+        assert_eq!(nodes, [2, 0, 1, 2, 0, 1]);
+        for (day, (_, off)) in faults.nodes_off.iter().enumerate() {
+            assert_eq!((off.from_ms - FROM) / DAY_MS, day as u64);
+        }
     }
 }

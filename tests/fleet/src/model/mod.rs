@@ -78,6 +78,23 @@ impl Fleet {
         Self { seed, nodes, gpus_per_node, from_ms, to_ms, faults }
     }
 
+    /// A fleet whose every day has mishaps, each day on other nodes; see [`Faults::daily`].
+    pub fn of_bad_days(now_ms: u64, days: u32, nodes: u32, gpus_per_node: u32, seed: u64) -> Self {
+        let quiet = Self::ending_at(now_ms, days, nodes, gpus_per_node, seed);
+        let faults = Faults::daily(quiet.from_ms, days, nodes, gpus_per_node);
+        Self { faults, ..quiet }
+    }
+
+    /// The runs of a node's agent as far as an instant of the history. None begins behind it.
+    pub fn runs_until(&self, node: u32, step_ms: u64, until_ms: u64) -> Vec<Run> {
+        let mut runs = self.faults.runs(node, self.from_ms, self.to_ms, step_ms);
+        runs.retain(|run| run.first_ms <= until_ms);
+        if let Some(last) = runs.last_mut() {
+            last.last_ms = last.last_ms.min(until_ms);
+        }
+        runs
+    }
+
     /// Every GPU, node by node.
     pub fn gpus(&self) -> impl Iterator<Item = At> + use<> {
         let gpus = self.gpus_per_node;
