@@ -7,11 +7,16 @@
 //! was acknowledged and counts nothing twice.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "postgres")]
+mod columns;
 mod error;
 mod model;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sqlite;
 mod store;
 pub mod suite;
+pub mod transfer;
 
 pub use error::LedgerError;
 pub use model::*;
