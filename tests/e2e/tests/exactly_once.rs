@@ -6,13 +6,13 @@
 //! it is killed, so that most kills fall between folding, committing and acknowledging.
 
 use anyhow::{Context as _, Result, ensure};
+use gpuledger_collector::store::{self, Access, Location};
 use gpuledger_e2e::process::{Process, run};
 use gpuledger_e2e::{built, net};
 use gpuledger_fleet::agents::{Plan, Progress};
 use gpuledger_fleet::model::{Fleet, draw};
 use gpuledger_fleet::replay;
 use gpuledger_fleet::truth::Truth;
-use gpuledger_ledger::sqlite::SqliteLedger;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -89,8 +89,9 @@ async fn a_collector_killed_twenty_times_counts_everything_once() -> Result<()> 
     collector.stop(LIMIT)?;
     ensure!(!errors.contains("ERROR"), "the collector logged an error:\n{errors}");
 
-    let ledger = SqliteLedger::open_existing(&folder.path().join("ledger.db"))?;
-    let agreement = Truth::of(&plan.fleet, STEP_MS).compare(&ledger).await?;
+    let location = Location::from(folder.path().join("ledger.db"));
+    let ledger = store::open(&location, None, Access::Read).await?.ledger;
+    let agreement = Truth::of(&plan.fleet, STEP_MS).compare(ledger.as_ref()).await?;
     println!("{agreement}");
     ensure!(agreement.energy_mj > 0 && agreement.observed_ms > 0);
     drop(ledger);

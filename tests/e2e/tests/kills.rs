@@ -10,16 +10,16 @@
 //! `GPULEDGER_KILLS` says how many, `GPULEDGER_TEST_SEED` repeats the moments of a run.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use gpuledger_collector::store::{self, Access, Location};
 use gpuledger_e2e::process::{Process, run};
 use gpuledger_e2e::{built, net};
 use gpuledger_fleet::model::{Fleet, between, draw};
 use gpuledger_fleet::truth::{Agreement, Truth};
 use gpuledger_ledger::Ledger;
-use gpuledger_ledger::sqlite::SqliteLedger;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -94,6 +94,7 @@ impl Victim {
 /// A collector, its ledger and its fleet.
 struct Scene {
     folder: TempDir,
+    location: Location,
     port: u16,
     fleet: Fleet,
     days: u32,
@@ -108,20 +109,21 @@ impl Scene {
         let days = u32::try_from((rounds * ROUND_MS).div_ceil(DAY_MS))?;
         let fleet = Fleet::of_bad_days(END_MS, days, NODES, GPUS_PER_NODE, FLEET_SEED);
         let (folder, port) = (tempfile::tempdir()?, net::free_port()?);
+        let location = Location::from(folder.path().join("ledger.db"));
         let text = format!(
-            "ledger = {:?}\ngrpc_listen = \"127.0.0.1:{port}\"\nhttp_listen = \"127.0.0.1:0\"\n\
-             commit_interval = \"20ms\"\nlongest_gap = \"15s\"\n",
-            folder.path().join("ledger.db")
+            "ledger = \"{location}\"\ngrpc_listen = \"127.0.0.1:{port}\"\nhttp_listen = \"127.0.0.1:0\"\n\
+             commit_interval = \"20ms\"\nlongest_gap = \"15s\"\n"
         );
         std::fs::write(folder.path().join("collector.toml"), text)?;
         let agents = (0..NODES).map(|_| None).collect();
-        let mut scene = Self { folder, port, fleet, days, collector: None, agents, kills: 0 };
+        let mut scene = Self { folder, location, port, fleet, days, collector: None, agents, kills: 0 };
         scene.start(Victim::Collector, 0)?;
         Ok(scene)
     }
 
-    fn ledger(&self) -> PathBuf {
-        self.folder.path().join("ledger.db")
+    /// Open and closed days, read as a report reads them, beside the collector.
+    async fn ledger(&self) -> Result<Arc<dyn Ledger>> {
+        Ok(store::open(&self.location, None, Access::Read).await?.ledger)
     }
 
     fn start(&mut self, who: Victim, until_ms: u64) -> Result<()> {
@@ -204,13 +206,13 @@ impl Scene {
         for agent in self.agents.iter_mut().filter_map(Option::take) {
             finish(agent)?;
         }
-        let ledger = SqliteLedger::open_existing(&self.ledger())?;
-        Ok(Truth::until(&self.fleet, STEP_MS, until_ms).compare(&ledger).await?)
+        let ledger = self.ledger().await?;
+        Ok(Truth::until(&self.fleet, STEP_MS, until_ms).compare(ledger.as_ref()).await?)
     }
 
     /// Commits so far, over all nodes.
     async fn commits(&self) -> Result<u64> {
-        let ledger = SqliteLedger::open_existing(&self.ledger())?;
+        let ledger = self.ledger().await?;
         let mut commits = 0;
         for node in ledger.nodes().await? {
             commits += ledger.state(node.key).await?.version;
@@ -224,7 +226,8 @@ impl Scene {
         let errors = collector.errors();
         ensure!(!errors.contains("ERROR"), "the collector logged an error:\n{errors}");
         collector.stop(LIMIT)?;
-        run(Command::new(built::binary("gpuledger")?).arg("--ledger").arg(self.ledger()).arg("verify"))
+        let mut verify = Command::new(built::binary("gpuledger")?);
+        run(verify.arg("--ledger").arg(self.location.to_string()).arg("verify"))
     }
 }
 

@@ -65,18 +65,18 @@ impl Job {
     /// Goes on behind the last sample that it knows of. Returns when the collector has committed
     /// everything, with the number of samples that this process took.
     pub async fn run(self) -> Result<u64, JobError> {
-        let sampled = Sampled::open(&self.folder)?;
+        let mark = Mark::open(&self.folder)?;
         let runs = self.fleet.runs_until(self.node, self.step_ms, self.until_ms);
         let nothing = JobError::Nothing { node: self.node, until_ms: self.until_ms };
         let (&first, &last) = runs.first().zip(runs.last()).ok_or(nothing)?;
         let frames = NodeFrames::new(&self.fleet, self.node, first).map_err(ReplayError::from)?;
         let name = self.fleet.node_name(self.node);
-        let mut sampler = Sampler { job: self, name, frames, sampled, taken: 0 };
+        let mut sampler = Sampler { job: self, name, frames, mark, taken: 0 };
         for run in runs {
             sampler.frames.begin(run);
             if run == last {
                 sampler = sampler.live(run, true).await?;
-            } else if sampler.sampled.at_ms < run.last_ms {
+            } else if sampler.mark.at_ms < run.last_ms {
                 sampler = sampler.live(run, false).await?;
             } else {
                 // Only to know what the node's counters showed at its end.
@@ -93,7 +93,7 @@ struct Sampler {
     /// The node's.
     name: String,
     frames: NodeFrames,
-    sampled: Sampled,
+    mark: Mark,
     taken: u64,
 }
 
@@ -112,8 +112,8 @@ impl Sampler {
         };
         let cancel = CancellationToken::new();
         let mut uplink = tokio::spawn(upload::run(config, spool.clone(), Arc::default(), cancel.clone()));
-        let sampled = tokio::task::spawn_blocking(move || self.sample(run, recorder)).await;
-        let (sampler, recorder) = sampled.map_err(ReplayError::from)??;
+        let done = tokio::task::spawn_blocking(move || self.sample(run, recorder)).await;
+        let (sampler, recorder) = done.map_err(ReplayError::from)??;
         let mut ended = None;
         if is_last {
             ended = tokio::select! {
@@ -148,21 +148,21 @@ impl Sampler {
     /// Takes every sample of the run that it does not know to be taken. Blocks.
     fn sample(mut self, run: Run, mut recorder: Recorder) -> Result<(Self, Recorder), JobError> {
         let mut at_ms = run.first_ms;
-        if self.sampled.at_ms >= at_ms {
-            at_ms = self.sampled.at_ms + self.job.step_ms;
+        if self.mark.at_ms >= at_ms {
+            at_ms = self.mark.at_ms + self.job.step_ms;
         }
         while at_ms <= run.last_ms {
             let pushed = recorder.push(self.frames.frame(at_ms));
             pushed.map_err(|source| recording(&self.name, source))?;
             self.taken += 1;
             if self.taken.is_multiple_of(SAMPLES_PER_NOTE) {
-                self.sampled.note(at_ms)?;
+                self.mark.note(at_ms)?;
             }
             std::thread::sleep(self.job.pace);
             at_ms += self.job.step_ms;
         }
         recorder.flush().map_err(|source| recording(&self.name, source))?;
-        self.sampled.note(run.last_ms)?;
+        self.mark.note(run.last_ms)?;
         Ok((self, recorder))
     }
 }
@@ -172,13 +172,13 @@ fn recording(node: &str, source: RecordError) -> ReplayError {
 }
 
 /// The time of a sample that was pushed, and all before it; 0 while there is none.
-struct Sampled {
+struct Mark {
     file: File,
     path: PathBuf,
     at_ms: u64,
 }
 
-impl Sampled {
+impl Mark {
     fn open(folder: &Path) -> Result<Self, JobError> {
         let path = folder.join("sampled");
         let failed = |source| JobError::Sampled { path: path.clone(), source };
@@ -210,11 +210,11 @@ mod tests {
     #[test]
     fn how_far_it_is_outlives_the_process_and_nothing_is_known_at_first() {
         let folder = tempfile::tempdir().unwrap();
-        let mut sampled = Sampled::open(folder.path()).unwrap();
-        assert_eq!(sampled.at_ms, 0);
+        let mut mark = Mark::open(folder.path()).unwrap();
+        assert_eq!(mark.at_ms, 0);
         for at_ms in [1_790_000_000_000, 7] {
-            sampled.note(at_ms).unwrap();
-            assert_eq!(Sampled::open(folder.path()).unwrap().at_ms, at_ms);
+            mark.note(at_ms).unwrap();
+            assert_eq!(Mark::open(folder.path()).unwrap().at_ms, at_ms);
         }
     }
 
