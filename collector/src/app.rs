@@ -2,9 +2,12 @@
 //!
 //! Everything that can be wrong (ledger, ports) is found before the first agent is served. On
 //! SIGTERM or SIGINT nothing more is read, what was folded is committed and acknowledged, and the
-//! ledger is closed; what could not be committed is still in the agents' spools.
+//! ledger is closed; what could not be committed is still in the agents' spools. A day that is being
+//! closed then stays as it is: the next run closes it.
 
+mod archive;
 mod serve;
+mod size;
 
 use crate::config::Config;
 use crate::costing::MonthCosts;
@@ -13,19 +16,15 @@ use crate::fleet::{Fleet, FleetError};
 use crate::http;
 use crate::ingest::{Ingest, TelemetryService};
 use crate::latest::Latest;
-use crate::store::{self, Access, Location, Opened, StoreError};
+use crate::store::{self, Access, StoreError};
+use gpuledger_archive::Keeper;
 use gpuledger_ledger::{Ledger, LedgerError};
 use serve::Servers;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
-
-/// How often the size of the ledger's files is looked at.
-const SIZE_EVERY: Duration = Duration::from_secs(30);
 
 /// Why the collector did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -96,8 +95,8 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
 /// Opens the ledger, binds both ports and begins to serve. Port 0 takes any free one.
 pub async fn start(config: Config) -> Result<Running, AppError> {
     let fleet = register(&config).await?;
-    let Opened { ledger } =
-        store::open(&config.ledger, config.archive.location.as_deref(), Access::Write).await?;
+    let opened = store::open(&config.ledger, config.archive.location.as_deref(), Access::Write).await?;
+    let ledger = Arc::clone(&opened.ledger);
     let (grpc, grpc_addr) = listen("agents", config.grpc_listen).await?;
     let (http_listener, http_addr) = listen("HTTP", config.http_listen).await?;
 
@@ -108,9 +107,9 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let ingest = Ingest::start(Arc::clone(&ledger), Arc::clone(&latest), Arc::clone(&health), config.ingest);
     let mut background = JoinSet::new();
     let exporter = exporter(&ledger, fleet, &latest, &health, &mut background);
-    background.spawn(watch_size(config.ledger.clone(), health));
-    let unready = Arc::clone(&ingest);
-    let router = http::router(exporter, Arc::new(move || unready.unready().map_or(Ok(()), Err)));
+    background.spawn(size::watch(config.ledger.clone(), health));
+    let keeper = archive::keep(&config.archive, opened.archive.as_ref(), &mut background);
+    let router = http::router(exporter, readiness(&ingest, keeper));
     let servers = Servers::start(grpc, TelemetryService(Arc::clone(&ingest)), http_listener, router);
     tracing::info!(grpc = %grpc_addr, http = %http_addr, ledger = %config.ledger, "serving");
     Ok(Running { grpc_addr, http_addr, ledger, latest, ingest, servers, background })
@@ -179,20 +178,13 @@ fn exporter(
     Arc::new(Exporter { latest: Arc::clone(latest), totals, costs, health: Arc::clone(health) })
 }
 
-/// Tells the size of the ledger and its log.
-async fn watch_size(ledger: Location, health: Arc<Health>) {
-    let Location::File(ledger) = ledger else { return };
-    let mut ticks = tokio::time::interval(SIZE_EVERY);
-    loop {
-        ticks.tick().await;
-        let size = |path: &Path| std::fs::metadata(path).map(|file| file.len());
-        let mut log = ledger.clone().into_os_string();
-        log.push("-wal");
-        if let Ok(bytes) = size(&ledger) {
-            // No log is an empty log.
-            health.ledger_bytes(bytes + size(Path::new(&log)).unwrap_or(0));
-        }
-    }
+/// Ready is who can acknowledge. Trouble with closed days is told beside it: nothing waits for them.
+fn readiness(ingest: &Arc<Ingest>, keeper: Option<Arc<Keeper>>) -> http::ReadyCheck {
+    let ingest = Arc::clone(ingest);
+    Arc::new(move || match ingest.unready() {
+        Some(reason) => Err(reason),
+        None => Ok(keeper.as_ref().and_then(|keeper| keeper.status().trouble)),
+    })
 }
 
 /// For systemd; without it there is nobody to tell.

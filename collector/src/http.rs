@@ -27,8 +27,9 @@ const CHUNKS_WAITING: usize = 4;
 /// How long a reader may leave a full queue standing: Prometheus gives up after 10 s by default.
 const READER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Says why the collector cannot do its work at present, if so.
-pub type ReadyCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Says why the collector cannot do its work at present, if so; otherwise what else is not as it
+/// should be, if anything.
+pub type ReadyCheck = Arc<dyn Fn() -> Result<Option<String>, String> + Send + Sync>;
 
 #[derive(Clone)]
 struct Shared {
@@ -53,7 +54,8 @@ async fn page() -> Html<&'static str> {
 
 async fn readyz(State(shared): State<Shared>) -> Response {
     match (shared.ready)() {
-        Ok(()) => "ready\n".into_response(),
+        Ok(None) => "ready\n".into_response(),
+        Ok(Some(trouble)) => format!("ready, but {trouble}\n").into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")).into_response(),
     }
 }

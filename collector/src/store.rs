@@ -1,12 +1,23 @@
-//! Opens the ledger that a location names: the one place that knows which stores there are.
+//! Opens the ledger that a location names, and the archive of its closed days: the one place that
+//! knows which stores there are.
+//!
+//! Where the archive is: where the configuration says; else where the ledger remembers it to be; else
+//! in the folder `LEDGER.days` beside an SQLite file. That folder goes by the ledger's name, so that
+//! both can be moved together. A PostgreSQL ledger has no such folder: until one is configured, none of
+//! its days are closed.
 
 mod location;
+#[cfg(test)]
+mod tests;
 
 pub use location::{Location, LocationError, PostgresUrl};
 
+use crate::verify::ClosedDays;
+use async_trait::async_trait;
+use gpuledger_archive::{ArchivedLedger, Root, RootError};
 use gpuledger_ledger::sqlite::SqliteLedger;
-use gpuledger_ledger::{Ledger, LedgerError};
-use std::path::PathBuf;
+use gpuledger_ledger::{DayFile, DayRows, FileStatus, Ledger, LedgerError, Store};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a command does with a ledger.
@@ -25,6 +36,14 @@ pub enum StoreError {
     Ledger(#[from] LedgerError),
     #[error("this build of gpuledger has no PostgreSQL: it was built without the feature `postgres`")]
     NoPostgres,
+    #[error(transparent)]
+    Archive(#[from] RootError),
+    #[error("the archive {text:?} is a relative folder, and {ledger} lies in none; give a whole path")]
+    NoFolder { text: String, ledger: String },
+    #[error(
+        "the archive cannot be at {to}: {file} {fault}; copy the files of closed days from {from} there first"
+    )]
+    NotMoved { from: String, to: String, file: String, fault: String },
     #[error("cannot open the ledger: {0}")]
     Runtime(String),
 }
@@ -33,10 +52,12 @@ impl StoreError {
     /// True where the ledger's name is the mistake: there is none there, or none that this build can
     /// read; false where something failed at run time.
     pub fn is_usage(&self) -> bool {
-        use LedgerError::{NotALedger, Open, TooNew};
+        use LedgerError::{NotALedger, NotEmpty, Open, TooNew};
         match self {
-            Self::Ledger(error) => matches!(error, Open { .. } | NotALedger { .. } | TooNew { .. }),
-            Self::NoPostgres => true,
+            Self::Ledger(error) => {
+                matches!(error, Open { .. } | NotALedger { .. } | NotEmpty { .. } | TooNew { .. })
+            }
+            Self::NoPostgres | Self::Archive(_) | Self::NoFolder { .. } | Self::NotMoved { .. } => true,
             Self::Runtime(_) => false,
         }
     }
@@ -46,15 +67,83 @@ impl StoreError {
 pub struct Opened {
     /// Everything: open and closed days.
     pub ledger: Arc<dyn Ledger>,
+    /// The transactional part by itself.
+    pub store: Arc<dyn Store>,
+    /// The files of closed days; `None` where the ledger has no place for them.
+    pub archive: Option<Archive>,
 }
 
-/// Opens a ledger and the archive of its closed days. The archive is at `archive` where that is
-/// given, else where the ledger remembers it to be.
+/// The archive of an open ledger.
+#[derive(Clone)]
+pub struct Archive {
+    pub days: Arc<ArchivedLedger>,
+    pub root: Root,
+}
+
+/// Opens a ledger and the archive of its closed days. The archive is at `archive` where that is given;
+/// whoever opens it for writing has the ledger remember it.
 pub async fn open(location: &Location, archive: Option<&str>, access: Access) -> Result<Opened, StoreError> {
-    let _ = archive;
+    let store = open_store(location, access).await?;
+    let remembered = store.archive_location().await?;
+    let own = own_archive(location);
+    let before = remembered.as_deref().or(own.as_deref());
+    let Some(place) = archive.or(before) else {
+        return Ok(Opened { ledger: store.clone(), store, archive: None });
+    };
+    let root = root_of(place, location)?;
+    let days = Arc::new(ArchivedLedger::open(store.clone(), root.clone())?);
+    if access == Access::Write && archive.is_some() && archive != before {
+        check_moved(&days, &root, before).await?;
+        store.set_archive_location(place).await?;
+    }
+    Ok(Opened { ledger: days.clone(), store, archive: Some(Archive { days, root }) })
+}
+
+/// The store by itself, without the archive.
+pub async fn open_store(location: &Location, access: Access) -> Result<Arc<dyn Store>, StoreError> {
     match location {
-        Location::File(path) => Ok(Opened { ledger: Arc::new(sqlite(path.clone(), access).await?) }),
-        Location::Postgres(_) => Err(StoreError::NoPostgres),
+        Location::File(path) => Ok(Arc::new(sqlite(path.clone(), access).await?)),
+        Location::Postgres(url) => postgres(url, access).await,
+    }
+}
+
+/// The folder that an SQLite ledger has for its closed days unless another place is named.
+pub fn own_archive(location: &Location) -> Option<String> {
+    let name = location.file()?.file_name()?.to_string_lossy().into_owned();
+    Some(format!("{name}.days"))
+}
+
+/// The place that a text names for a ledger's archive; a relative folder lies beside the ledger.
+pub fn root_of(text: &str, location: &Location) -> Result<Root, StoreError> {
+    let is_relative = !text.contains("://") && Path::new(text).is_relative();
+    let beside = match location {
+        Location::File(path) => path.parent().unwrap_or(Path::new("")),
+        Location::Postgres(url) if is_relative => {
+            return Err(StoreError::NoFolder { text: text.to_owned(), ledger: url.to_string() });
+        }
+        Location::Postgres(_) => Path::new(""),
+    };
+    Ok(Root::parse(text, beside)?)
+}
+
+/// Closed days that the ledger has already must be at a new place before it is taken.
+async fn check_moved(days: &ArchivedLedger, root: &Root, before: Option<&str>) -> Result<(), StoreError> {
+    let files = days.store().files().await?;
+    let current = files.into_iter().filter(|file| file.status == FileStatus::Current);
+    let Some(smallest) = current.min_by_key(|file| file.bytes) else { return Ok(()) };
+    let read = days.day_rows(&smallest).await;
+    read.map(drop).map_err(|fault| StoreError::NotMoved {
+        from: before.unwrap_or("where they are").to_owned(),
+        to: root.to_string(),
+        file: smallest.path,
+        fault: fault.to_string(),
+    })
+}
+
+#[async_trait]
+impl ClosedDays for Archive {
+    async fn rows(&self, file: &DayFile) -> Result<DayRows, String> {
+        self.days.day_rows(file).await.map_err(|fault| fault.to_string())
     }
 }
 
@@ -65,4 +154,8 @@ async fn sqlite(path: PathBuf, access: Access) -> Result<SqliteLedger, StoreErro
         Access::Read => SqliteLedger::open_existing(&path),
     });
     Ok(opened.await.map_err(|error| StoreError::Runtime(error.to_string()))??)
+}
+
+async fn postgres(_url: &PostgresUrl, _access: Access) -> Result<Arc<dyn Store>, StoreError> {
+    Err(StoreError::NoPostgres)
 }

@@ -4,6 +4,7 @@
 mod archived;
 mod check;
 mod close;
+mod copy;
 mod expire;
 mod files;
 mod gc;
@@ -18,16 +19,19 @@ mod totals;
 mod write;
 
 pub use close::{ClosedDay, Closing};
+pub use copy::Copied;
 pub use expire::Expiry;
+pub use files::FileFault;
 pub use gc::{Garbage, GcOptions, Reason};
 pub use keeper::{Keeper, KeeperOptions, KeeperStatus};
 pub use root::{Root, RootError};
 
 use bytes::Bytes;
-use files::{FileFault, Files};
-use gpuledger_ledger::{DayFile, LedgerError, Store};
+use files::Files;
+use gpuledger_ledger::{DayFile, DayRows, GpuHour, LedgerError, NodeHour, Store, Table};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+use stored::Stored;
 use table::{Kind, Row};
 
 /// A ledger of which old days lie in files: it reads as if they did not.
@@ -51,6 +55,14 @@ impl ArchivedLedger {
     /// The store below.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
+    }
+
+    /// The rows of a file, after its bytes were held against everything that the manifest knows of it.
+    pub async fn day_rows(&self, file: &DayFile) -> Result<DayRows, FileFault> {
+        Ok(match file.table {
+            Table::GpuHours => GpuHour::to_day_rows(self.verified(file).await?),
+            Table::NodeHours => NodeHour::to_day_rows(self.verified(file).await?),
+        })
     }
 
     /// Reads a whole file and holds it against everything that the manifest knows of it.

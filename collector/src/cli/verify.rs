@@ -1,9 +1,10 @@
 //! `verify`: one line a promise, exit code 1 when one is broken.
 
 use super::Failure;
+use super::progress::Progress;
 use super::resolve::LedgerAt;
 use crate::store::{Access, StoreError};
-use crate::verify::{PromiseCheck, verify as check};
+use crate::verify::{ClosedDays, PromiseCheck, Subject, verify as check};
 use gpuledger_ledger::LedgerError;
 use std::io::{self, Write as _};
 
@@ -28,5 +29,12 @@ pub async fn verify(at: LedgerAt) -> Result<(), Failure> {
 
 async fn examine(at: &LedgerAt) -> Result<Vec<PromiseCheck>, StoreError> {
     let opened = at.open(Access::Read).await?;
-    Ok(check(opened.ledger.as_ref()).await?)
+    let mut progress = Progress::new("reading closed days");
+    let archive = opened.archive.as_ref().map(|archive| archive as &dyn ClosedDays);
+    let subject = Subject { store: opened.store.as_ref(), archive };
+    Ok(check(subject, &mut |done, whole| progress.show(count(done), count(whole))).await?)
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }

@@ -32,7 +32,7 @@ async fn get(port: u16, path: &str) -> String {
 
 #[tokio::test]
 async fn a_scrape_has_the_content_type_of_the_text_format() {
-    let port = served(router(exporter(), Arc::new(|| Ok(())))).await;
+    let port = served(router(exporter(), Arc::new(|| Ok(None)))).await;
     let answer = get(port, "/metrics").await;
     assert!(answer.starts_with("HTTP/1.0 200 OK"), "{answer}");
     assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
@@ -47,7 +47,7 @@ async fn readiness_gives_its_reason_and_life_goes_on() {
     let up = Arc::new(AtomicBool::new(false));
     let seen = up.clone();
     let check =
-        move || if seen.load(Ordering::Relaxed) { Ok(()) } else { Err("ledger is locked".to_owned()) };
+        move || if seen.load(Ordering::Relaxed) { Ok(None) } else { Err("ledger is locked".to_owned()) };
     let port = served(router(exporter(), Arc::new(check))).await;
     let refused = get(port, "/readyz").await;
     assert!(
@@ -60,8 +60,17 @@ async fn readiness_gives_its_reason_and_life_goes_on() {
 }
 
 #[tokio::test]
+async fn trouble_that_does_not_keep_it_from_its_work_is_told_and_it_is_ready() {
+    let check = || Ok(Some("days cannot be closed: the disk is full".to_owned()));
+    let port = served(router(exporter(), Arc::new(check))).await;
+    let answer = get(port, "/readyz").await;
+    assert!(answer.starts_with("HTTP/1.0 200 OK"), "{answer}");
+    assert!(answer.ends_with("ready, but days cannot be closed: the disk is full\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn the_page_names_addresses_that_answer() {
-    let port = served(router(exporter(), Arc::new(|| Ok(())))).await;
+    let port = served(router(exporter(), Arc::new(|| Ok(None)))).await;
     let page = get(port, "/").await;
     let addresses: Vec<_> = page.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert_eq!(addresses, ["/metrics", "/readyz", "/healthz"]);
@@ -73,7 +82,7 @@ async fn the_page_names_addresses_that_answer() {
 #[tokio::test]
 async fn more_scrapes_at_once_than_allowed_are_told_so() {
     let exporter = exporter();
-    let shared = Shared { exporter, ready: Arc::new(|| Ok(())), scrapes: Arc::new(Semaphore::new(0)) };
+    let shared = Shared { exporter, ready: Arc::new(|| Ok(None)), scrapes: Arc::new(Semaphore::new(0)) };
     assert_eq!(metrics(State(shared)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 

@@ -1,13 +1,9 @@
-//! What the rows hold, added up. Rows are read a month at a time, so that memory does not grow with
-//! the age of the ledger.
+//! What the rows hold, added up, and what is wrong with single hours.
 
-use super::Key;
-use gpuledger_ledger::{GpuHour, GpuKey, HOUR_MS, Hour, HourRange, Ledger, LedgerError, NodeHour, Wanted};
-use gpuledger_units::Overflow;
+use super::content::Key;
+use super::faults::Faults;
+use gpuledger_ledger::{GpuHour, GpuHourKey, GpuKey, HOUR_MS, Hour, LedgerError, NodeHour, NodeKey};
 use std::collections::BTreeMap;
-
-/// Hours that are read at once.
-const CHUNK_HOURS: u32 = 31 * 24;
 
 /// Totals of one device. 128 bits, because a sum that overflows would hide what it is to show.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,92 +24,114 @@ pub struct Sums {
     pub gpu_observed_ms: u128,
     pub busy_known_ms: u128,
     /// Hours that hold more time than an hour has.
-    pub too_long: Vec<(Key, String)>,
+    pub too_long: Faults,
     /// Hours that know something for longer than they were observed.
-    pub too_known: Vec<(Key, String)>,
+    pub too_known: Faults,
+    /// Rows of what the register does not have, or of a time in which it was not seen.
+    pub unregistered: Faults,
+    /// The hour of a GPU whose owners are being added up.
+    hour: Option<(Hour, GpuKey, GpuHour)>,
 }
 
 impl Sums {
-    pub async fn read(ledger: &dyn Ledger) -> Result<Self, LedgerError> {
-        let mut sums = Self::default();
-        let (nodes, gpus) = (ledger.nodes().await?, ledger.gpus().await?);
-        let first =
-            nodes.iter().filter_map(|n| n.first_ms).chain(gpus.iter().filter_map(|g| g.first_ms)).min();
-        let last = nodes.iter().filter_map(|n| n.last_ms).chain(gpus.iter().filter_map(|g| g.last_ms)).max();
-        let (Some(first), Some(last)) = (first, last) else { return Ok(sums) };
-        let (mut from, end) = (Hour::of(first), Hour(Hour::of(last).0.saturating_add(1)));
-        while from < end {
-            let to = Hour(from.0.saturating_add(CHUNK_HOURS)).min(end);
-            sums.add_chunk(ledger, HourRange { from, to }).await?;
-            from = to;
-        }
-        Ok(sums)
-    }
-
-    async fn add_chunk(&mut self, ledger: &dyn Ledger, range: HourRange) -> Result<(), LedgerError> {
-        let rows = ledger.gpu_hours(&Wanted::all(range)).await?;
-        self.gpu_rows += count(rows.len());
-        // Sorted by hour and GPU: the owners of one hour are neighbours.
-        for owners in rows.chunk_by(|a, b| (a.0.hour, a.0.gpu) == (b.0.hour, b.0.gpu)) {
-            let mut whole = GpuHour::default();
-            for (_, row) in owners {
-                whole.merge(row)?;
+    /// Adds a GPU row. The owners of one hour must follow each other.
+    pub fn add_gpu(&mut self, key: GpuHourKey, row: &GpuHour) -> Result<(), LedgerError> {
+        self.gpu_rows += 1;
+        let amounts = self.amounts.entry(Key::Gpu(key.gpu.0)).or_default();
+        amounts.add(row.observed()?.0, row.counter_mj.0, row.estimated_mj.0);
+        match &mut self.hour {
+            Some((hour, gpu, whole)) if (*hour, *gpu) == (key.hour, key.gpu) => whole.merge(row)?,
+            _ => {
+                self.end_of_hour()?;
+                self.hour = Some((key.hour, key.gpu, *row));
             }
-            self.add_gpu(owners[0].0.hour, owners[0].0.gpu, &whole)?;
-        }
-        for (hour, node, row) in ledger.node_hours(range).await? {
-            self.node_rows += 1;
-            self.add_node(hour, Key::Node(node.0), &row);
         }
         Ok(())
     }
 
-    fn add_gpu(&mut self, hour: Hour, gpu: GpuKey, row: &GpuHour) -> Result<(), Overflow> {
-        let (key, observed) = (Key::Gpu(gpu.0), row.observed()?.0);
+    /// All owners of the hour have been seen.
+    pub fn end_of_hour(&mut self) -> Result<(), LedgerError> {
+        let Some((hour, gpu, row)) = self.hour.take() else { return Ok(()) };
+        let observed = row.observed()?.0;
         self.gpu_hours += 1;
         self.gpu_observed_ms += u128::from(observed);
         self.busy_known_ms += u128::from(row.busy_known_ms.0);
-        let amounts = self.amounts.entry(key).or_default();
-        amounts.observed_ms += u128::from(observed);
-        amounts.counter_mj += u128::from(row.counter_mj.0);
-        amounts.estimated_mj += u128::from(row.estimated_mj.0);
-        self.check_hour(key, hour, observed);
-        self.check_known(key, hour, observed, "utilisation is known", row.busy_known_ms.0);
-        self.check_known(key, hour, observed, "the clock was held down", row.throttled_ms.0);
+        let who = || format!("GPU {}", gpu.0);
+        self.check_hour(who, hour, observed);
+        self.check_known(who, hour, observed, "utilisation is known", row.busy_known_ms.0);
+        self.check_known(who, hour, observed, "the clock was held down", row.throttled_ms.0);
         Ok(())
     }
 
-    fn add_node(&mut self, hour: Hour, key: Key, row: &NodeHour) {
+    pub fn add_node(&mut self, hour: Hour, node: NodeKey, row: &NodeHour) {
+        self.node_rows += 1;
         let observed = row.observed_ms.0;
+        self.add_expired_node(node, row);
+        let who = || format!("node {}", node.0);
+        self.check_hour(who, hour, observed);
+        self.check_known(who, hour, observed, "CPU utilisation is known", row.cpu_known_ms.0);
+        self.check_known(who, hour, observed, "energy is known", row.metered_ms.0);
+    }
+
+    /// Adds what is left of a GPU's rows that have expired.
+    pub fn add_expired(&mut self, key: Key, total: &GpuHour) -> Result<(), LedgerError> {
         let amounts = self.amounts.entry(key).or_default();
-        amounts.observed_ms += u128::from(observed);
-        amounts.counter_mj += u128::from(row.counter_mj.0);
-        amounts.estimated_mj += u128::from(row.estimated_mj.0);
-        self.check_hour(key, hour, observed);
-        self.check_known(key, hour, observed, "CPU utilisation is known", row.cpu_known_ms.0);
-        self.check_known(key, hour, observed, "energy is known", row.metered_ms.0);
+        amounts.add(total.observed()?.0, total.counter_mj.0, total.estimated_mj.0);
+        Ok(())
     }
 
-    fn check_hour(&mut self, key: Key, hour: Hour, observed_ms: u64) {
+    /// The same of a node's.
+    pub fn add_expired_node(&mut self, node: NodeKey, total: &NodeHour) {
+        let amounts = self.amounts.entry(Key::Node(node.0)).or_default();
+        amounts.add(total.observed_ms.0, total.counter_mj.0, total.estimated_mj.0);
+    }
+
+    /// Checks that the register has the subject of a row, and has seen it in this hour. `seen` is
+    /// `None` where it has no such subject.
+    pub fn check_place(&mut self, key: Key, hour: Hour, seen: Option<(Option<u64>, Option<u64>)>) {
+        let what = match seen {
+            None => "is not registered",
+            Some((Some(first), Some(last))) if hour.start_ms() <= last && hour.end_ms() >= first => return,
+            Some(_) => "was not seen then",
+        };
+        self.unregistered.add(|| match key {
+            Key::Gpu(gpu) => format!("a row of GPU {gpu} in the hour {}, which {what}", name(hour)),
+            Key::Node(node) => format!("a row of node {node} in the hour {}, which {what}", name(hour)),
+        });
+    }
+
+    fn check_hour(&mut self, who: impl FnOnce() -> String, hour: Hour, observed_ms: u64) {
         if observed_ms > HOUR_MS {
-            let what = format!("{observed_ms} ms were observed in the hour {}", name(hour));
-            self.too_long.push((key, what));
+            self.too_long
+                .add(|| format!("{}: {observed_ms} ms were observed in the hour {}", who(), name(hour)));
         }
     }
 
-    fn check_known(&mut self, key: Key, hour: Hour, observed_ms: u64, what: &str, known_ms: u64) {
+    fn check_known(
+        &mut self,
+        who: impl FnOnce() -> String,
+        hour: Hour,
+        observed_ms: u64,
+        what: &str,
+        known_ms: u64,
+    ) {
         if known_ms > observed_ms {
-            let what = format!("{what} for {known_ms} of {observed_ms} ms in the hour {}", name(hour));
-            self.too_known.push((key, what));
+            let hour = name(hour);
+            self.too_known
+                .add(|| format!("{}: {what} for {known_ms} of {observed_ms} ms in the hour {hour}", who()));
         }
+    }
+}
+
+impl Amounts {
+    fn add(&mut self, observed_ms: u64, counter_mj: u64, estimated_mj: u64) {
+        self.observed_ms += u128::from(observed_ms);
+        self.counter_mj += u128::from(counter_mj);
+        self.estimated_mj += u128::from(estimated_mj);
     }
 }
 
 fn name(hour: Hour) -> String {
     let start = i64::try_from(hour.start_ms()).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     start.map_or_else(|| hour.0.to_string(), |start| start.to_string())
-}
-
-fn count(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }
