@@ -28,10 +28,11 @@ pub use events::{UplinkCounts, UplinkEvents};
 use crate::record::SpoolHandle;
 use config::Backoff;
 use session::Broken;
+use std::pin::Pin;
 use std::sync::Arc;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 /// What ends the uplink for good.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,12 @@ pub enum UploadError {
     Task(#[from] JoinError),
 }
 
+/// A connection that is being made.
+pub type Connecting = Pin<Box<dyn Future<Output = Result<Channel, tonic::transport::Error>> + Send>>;
+
+/// Makes connections to the collector: over TCP, or over whatever a test puts in its place.
+pub type Connect = dyn Fn(Endpoint) -> Connecting + Send + Sync;
+
 /// Streams the spool to the collector until it is cancelled. What is not acknowledged by then stays
 /// in the spool.
 pub async fn run(
@@ -50,30 +57,48 @@ pub async fn run(
     events: Arc<UplinkEvents>,
     cancel: CancellationToken,
 ) -> Result<(), UploadError> {
-    let endpoint = config.endpoint()?;
+    let tcp = |endpoint: Endpoint| -> Connecting { Box::pin(async move { endpoint.connect().await }) };
+    run_over(&tcp, config, spool, events, cancel).await
+}
+
+/// [`run`] over other connections than TCP.
+pub async fn run_over(
+    connect: &Connect,
+    config: UplinkConfig,
+    spool: SpoolHandle,
+    events: Arc<UplinkEvents>,
+    cancel: CancellationToken,
+) -> Result<(), UploadError> {
+    let link = Link { endpoint: config.endpoint()?, connect };
     tokio::select! {
         biased;
         () = cancel.cancelled() => Ok(()),
-        ended = stream_for_ever(&config, &endpoint, &spool, &events) => ended,
+        ended = stream_for_ever(&config, &link, &spool, &events) => ended,
     }
+}
+
+/// How to reach the collector.
+struct Link<'a> {
+    endpoint: Endpoint,
+    connect: &'a Connect,
 }
 
 async fn stream_for_ever(
     config: &UplinkConfig,
-    endpoint: &Endpoint,
+    link: &Link<'_>,
     spool: &SpoolHandle,
     events: &UplinkEvents,
 ) -> Result<(), UploadError> {
     let mut backoff = Backoff::new(config);
     loop {
         let acknowledged = events.read().batches_acknowledged;
-        let broken = match session::run(config, endpoint, spool, events).await {
+        let broken = match session::run(config, link, spool, events).await {
             Broken::Task(error) => return Err(error.into()),
             broken => broken,
         };
         events.link_lost(&config.endpoint, &broken);
         if events.read().batches_acknowledged > acknowledged {
-            backoff = Backoff::new(config);
+            backoff.reset();
         }
         tokio::time::sleep(backoff.next_pause()).await;
     }

@@ -21,6 +21,11 @@ pub trait Filesystem: Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in the folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Whether calls may take long, so that they have no place on an async thread. A file system in
+    /// memory answers at once, which keeps a simulation in one order.
+    fn blocks(&self) -> bool {
+        true
+    }
 }
 
 /// An open file with positioned reads and writes.

@@ -98,6 +98,18 @@ impl SimDisk {
         state.names = names;
     }
 
+    /// Another disk with what this one holds now, as if a folder had been copied file by file: what
+    /// was not synced is in the copy, and nobody has it locked.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.state();
+        let files =
+            state.files.iter().map(|file| Inode { seen: file.seen.clone(), durable: file.seen.clone() });
+        let (names, files) = (state.names.clone(), files.collect());
+        let copied = State { files, durable_names: names.clone(), names, ..State::default() };
+        Self(Arc::new(Mutex::new(copied)))
+    }
+
     /// Paths of all files.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.state().names.keys().cloned().collect()
@@ -217,6 +229,10 @@ impl Filesystem for SimDisk {
         let mut state = self.state();
         state.durable_names = state.names.clone();
         Ok(())
+    }
+
+    fn blocks(&self) -> bool {
+        false
     }
 }
 

@@ -213,6 +213,11 @@ impl Spool {
         self.retire(id)
     }
 
+    /// See [`Filesystem::blocks`].
+    pub fn blocks(&self) -> bool {
+        self.fs.blocks()
+    }
+
     /// Bytes of all files: what the cap limits.
     pub fn bytes(&self) -> u64 {
         let segments: u64 = self.segments.values().map(|s| s.end).sum();

@@ -14,6 +14,8 @@ pub struct SpoolHandle {
 
 struct Shared {
     spool: Mutex<Spool>,
+    /// Whether work on the spool may take long.
+    blocks: bool,
     /// Rises when records were appended.
     appended: watch::Sender<u64>,
     /// Rises when records were acknowledged.
@@ -23,7 +25,8 @@ struct Shared {
 impl SpoolHandle {
     pub(super) fn new(spool: Spool) -> Self {
         let (appended, acknowledged) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self { shared: Arc::new(Shared { spool: Mutex::new(spool), appended, acknowledged }) }
+        let blocks = spool.blocks();
+        Self { shared: Arc::new(Shared { spool: Mutex::new(spool), blocks, appended, acknowledged }) }
     }
 
     /// Works on the spool. Blocks for as long as a sync of the other side takes: not for async code.
@@ -32,11 +35,14 @@ impl SpoolHandle {
         work(&mut self.shared.spool.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Works on the spool off the async threads.
+    /// Works on the spool off the async threads, where its file system may block.
     pub(crate) async fn on_disk<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Spool) -> R + Send + 'static,
     ) -> Result<R, JoinError> {
+        if !self.shared.blocks {
+            return Ok(self.with(work));
+        }
         let handle = self.clone();
         tokio::task::spawn_blocking(move || handle.with(work)).await
     }

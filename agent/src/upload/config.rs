@@ -1,6 +1,7 @@
 //! What an uplink has to know, and how long it waits between tries.
 
 use super::UploadError;
+use crate::clock::WallClock;
 use gpuledger_proto::ids::NodeName;
 use std::time::Duration;
 use tonic::transport::Endpoint;
@@ -18,6 +19,8 @@ pub struct UplinkConfig {
     /// pause is drawn from its upper half, so that a fleet does not come back all at once.
     pub backoff_first: Duration,
     pub backoff_most: Duration,
+    /// Where the jitter of the pauses begins: another one in every process.
+    pub jitter_seed: u64,
     /// Time for the connection to be made.
     pub connect_timeout: Duration,
     /// Time without any answer while one is due, after which the stream is given up. Far above the
@@ -26,6 +29,8 @@ pub struct UplinkConfig {
     /// Time after which a quiet connection is probed, and then given up without an answer in half
     /// of it.
     pub keep_alive: Duration,
+    /// What the collector is told the time by, so that it can tell a clock that is wrong.
+    pub clock: WallClock,
 }
 
 impl UplinkConfig {
@@ -37,9 +42,12 @@ impl UplinkConfig {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             backoff_first: Duration::from_secs(1),
             backoff_most: Duration::from_secs(60),
+            // The last 62 bits of a version 7 UUID are random.
+            jitter_seed: Uuid::now_v7().as_u64_pair().1,
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(60),
             keep_alive: Duration::from_secs(20),
+            clock: WallClock::system(),
         }
     }
 
@@ -63,25 +71,31 @@ impl UplinkConfig {
 /// Pauses that double up to a limit, with jitter.
 #[derive(Debug)]
 pub(super) struct Backoff {
+    first: Duration,
     pause: Duration,
     most: Duration,
+    jitter: u64,
 }
 
 impl Backoff {
     pub fn new(config: &UplinkConfig) -> Self {
-        Self { pause: config.backoff_first, most: config.backoff_most }
+        let first = config.backoff_first;
+        Self { first, pause: first, most: config.backoff_most, jitter: config.jitter_seed }
+    }
+
+    /// The link has worked: the next pause is the first one again.
+    pub fn reset(&mut self) {
+        self.pause = self.first;
     }
 
     pub fn next_pause(&mut self) -> Duration {
         let pause = self.pause.min(self.most);
         self.pause = pause.saturating_mul(2);
         let half = pause / 2;
-        // The last 32 bits of a version 7 UUID are random.
-        let id = Uuid::now_v7();
-        let (_, _, _, random) = id.as_fields();
-        let random = u32::from_be_bytes([random[4], random[5], random[6], random[7]]);
-        let micros =
-            u64::try_from(half.as_micros()).unwrap_or(u64::MAX).saturating_mul(u64::from(random)) >> 32;
+        // A multiplicative generator: the upper bits of an odd state are even enough to spread a fleet.
+        self.jitter = (self.jitter | 1).wrapping_mul(6_364_136_223_846_793_005);
+        let random = self.jitter >> 32;
+        let micros = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).saturating_mul(random) >> 32;
         half + Duration::from_micros(micros)
     }
 }
@@ -112,5 +126,18 @@ mod tests {
             let whole = Duration::from_secs(seconds);
             assert!(pause >= whole / 2 && pause <= whole, "{pause:?} of {whole:?}");
         }
+        backoff.reset();
+        assert!(backoff.next_pause() <= Duration::from_secs(1));
+    }
+
+    #[test]
+    fn two_agents_pause_differently_and_the_same_seed_pauses_the_same() {
+        let pauses = |jitter_seed| {
+            let mut backoff = Backoff::new(&UplinkConfig { jitter_seed, ..config("http://c:1") });
+            (0..6).map(|_| backoff.next_pause()).collect::<Vec<_>>()
+        };
+        assert_eq!(pauses(7), pauses(7));
+        assert_ne!(pauses(7), pauses(9));
+        assert_ne!(config("http://c:1").jitter_seed, config("http://c:1").jitter_seed);
     }
 }

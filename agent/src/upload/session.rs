@@ -1,5 +1,6 @@
 //! One stream, from connecting to whatever ends it.
 
+use super::Link;
 use super::config::UplinkConfig;
 use super::events::UplinkEvents;
 use super::feed::{self, Feed};
@@ -16,7 +17,6 @@ use tokio::task::JoinError;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::Endpoint;
 use v1::collector_message::Kind;
 use v1::telemetry_client::TelemetryClient;
 
@@ -71,23 +71,23 @@ fn reason_name(reason: i32) -> &'static str {
 
 pub(super) async fn run(
     config: &UplinkConfig,
-    endpoint: &Endpoint,
+    link: &Link<'_>,
     spool: &SpoolHandle,
     events: &UplinkEvents,
 ) -> Broken {
-    match stream(config, endpoint, spool, events).await {
+    match stream(config, link, spool, events).await {
         Ok(broken) | Err(broken) => broken,
     }
 }
 
 async fn stream(
     config: &UplinkConfig,
-    endpoint: &Endpoint,
+    link: &Link<'_>,
     spool: &SpoolHandle,
     events: &UplinkEvents,
 ) -> Result<Broken, Broken> {
     // The connector has its own time-out for TCP alone; this one is for all of it.
-    let connected = timeout(config.connect_timeout, endpoint.connect()).await;
+    let connected = timeout(config.connect_timeout, (link.connect)(link.endpoint.clone())).await;
     let channel = connected.map_err(|_| Broken::Silent)?.map_err(Broken::Unreachable)?;
     let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES);
     // The collector may wait for Hello before it answers at all.
@@ -103,7 +103,15 @@ async fn stream(
 
     let flight = Flight::new();
     let (opened, to_feed) = mpsc::channel(1);
-    let feed = Feed { spool, events, flight: &flight, outbound, opened: to_feed, appended: spool.appended() };
+    let feed = Feed {
+        spool,
+        events,
+        flight: &flight,
+        outbound,
+        opened: to_feed,
+        appended: spool.appended(),
+        clock: &config.clock,
+    };
     let mut listen = pin!(listen(inbound, config.answer_timeout, spool, events, &flight, opened));
     tokio::select! {
         biased;
