@@ -22,10 +22,21 @@ pub struct NodeLatest {
     pub inventory: Arc<Inventory>,
     /// The collector's wall clock when the batch arrived.
     pub arrived_ms: u64,
+    /// How far the node's clock was ahead of the collector's then; negative behind it. `None` while it
+    /// is not known.
+    pub skew_ms: Option<i64>,
     /// The node's wall clock when the sample was taken.
     pub sampled_ms: u64,
     /// The sample: one entry for the node and each GPU of the inventory, in its order.
     pub devices: Vec<DeviceFrame>,
+}
+
+/// When a batch arrived, and what was known of the node's clock then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Arrival {
+    /// The collector's wall clock.
+    pub at_ms: u64,
+    pub skew_ms: Option<i64>,
 }
 
 /// The last sample of every node.
@@ -42,7 +53,8 @@ impl Latest {
     }
 
     /// Takes in a batch that arrived now. One that is older than what has just come changes nothing.
-    pub fn update(&self, node: &NodeName, inventory: &Arc<Inventory>, batch: &Batch, arrived_ms: u64) {
+    pub fn update(&self, node: &NodeName, inventory: &Arc<Inventory>, batch: &Batch, arrival: Arrival) {
+        let Arrival { at_ms: arrived_ms, skew_ms } = arrival;
         let Some(sampled_ms) = batch.stamps.last().map(|stamp| stamp.wall_ms) else { return };
         let late = |known: &Arc<NodeLatest>| {
             sampled_ms < known.sampled_ms && arrived_ms < known.arrived_ms.saturating_add(NEWER_KEPT_MS)
@@ -51,7 +63,8 @@ impl Latest {
             return;
         }
         let devices = last_sample(batch, inventory.gpus.len() + 1);
-        let latest = NodeLatest { inventory: Arc::clone(inventory), arrived_ms, sampled_ms, devices };
+        let latest =
+            NodeLatest { inventory: Arc::clone(inventory), arrived_ms, skew_ms, sampled_ms, devices };
         let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
         nodes.insert(node.clone(), Arc::new(latest));
     }
@@ -126,6 +139,10 @@ mod tests {
         Batch::from_frames(Sequence(1), &[frame(0, 0), frame(1_000, power)])
     }
 
+    fn at(at_ms: u64) -> Arrival {
+        Arrival { at_ms, skew_ms: None }
+    }
+
     fn power(latest: &Latest) -> Option<Reading<i64>> {
         let nodes = latest.snapshot();
         nodes.first().and_then(|(_, node)| node.devices[1].reading(GPU_POWER_AVERAGE))
@@ -134,7 +151,7 @@ mod tests {
     #[test]
     fn the_last_sample_is_told_with_its_holder() {
         let (latest, node) = (Latest::default(), NodeName::new("a").unwrap());
-        latest.update(&node, &inventory(1), &batch(5_000, 300), 7_000);
+        latest.update(&node, &inventory(1), &batch(5_000, 300), at(7_000));
         let (name, told) = latest.snapshot().remove(0);
         assert_eq!((name, told.sampled_ms, told.arrived_ms), (node, 6_000, 7_000));
         assert_eq!(told.devices[0].reading(NODE_CPU), Some(Reading::Value(1)));
@@ -145,20 +162,20 @@ mod tests {
     #[test]
     fn late_data_does_not_replace_newer_until_nothing_newer_comes() {
         let (latest, node) = (Latest::default(), NodeName::new("a").unwrap());
-        latest.update(&node, &inventory(1), &batch(1_000_000, 300), 0);
-        latest.update(&node, &inventory(1), &batch(2_000, 1), 59_999);
+        latest.update(&node, &inventory(1), &batch(1_000_000, 300), at(0));
+        latest.update(&node, &inventory(1), &batch(2_000, 1), at(59_999));
         assert_eq!(power(&latest), Some(Reading::Value(300)));
-        latest.update(&node, &inventory(1), &batch(2_000, 1), 60_000);
+        latest.update(&node, &inventory(1), &batch(2_000, 1), at(60_000));
         assert_eq!(power(&latest), Some(Reading::Value(1)));
     }
 
     #[test]
     fn a_gpu_that_is_no_longer_there_vanishes() {
         let (latest, node) = (Latest::default(), NodeName::new("a").unwrap());
-        latest.update(&node, &inventory(1), &batch(0, 300), 0);
+        latest.update(&node, &inventory(1), &batch(0, 300), at(0));
         let mut without = batch(1_000, 0);
         without.columns.retain(|column| column.device == 0);
-        latest.update(&node, &inventory(0), &without, 1_000);
+        latest.update(&node, &inventory(0), &without, at(1_000));
         assert_eq!(latest.snapshot()[0].1.devices.len(), 1);
     }
 }

@@ -53,6 +53,10 @@ families! {
         "GPUs in the inventory of a node.";
     NODE_LAST_SAMPLE = "gpuledger_node_last_sample_timestamp_seconds", Gauge, "seconds",
         "When the latest sample of a node was taken, by the clock of the node.";
+    NODE_SKEW = "gpuledger_node_clock_skew_seconds", Gauge, "seconds",
+        "How far the clock of a node is ahead of the collector's; negative where it is behind.";
+    NODE_SAMPLES_AHEAD = "gpuledger_node_samples_ahead_total", Counter, "",
+        "Samples of a node that were passed over because its clock was more than 26 hours ahead.";
     NODE_ABSENT = "gpuledger_node_reading_absent", Gauge, "",
         "1 for each reading of a node that is absent at present, with the reason.";
     GPU_INFO = "gpuledger_gpu_info", Gauge, "",
@@ -115,13 +119,15 @@ families! {
     STREAMS_OPENED = "gpuledger_collector_streams_opened_total", Counter, "",
         "Streams of agents that were opened.";
     BATCHES = "gpuledger_collector_batches_total", Counter, "",
-        "Batches by outcome: folded, repeated (known already and not counted again), or dropped by an agent whose spool was full.";
+        "Batches by outcome: folded, repeated (known already and not counted again), dropped (missing at the agent), or refused for what is in them.";
     POINTS = "gpuledger_collector_points_total", Counter, "",
         "Readings in folded batches, absent ones included.";
     COMMITS = "gpuledger_collector_commits_total", Counter, "",
         "Commits of a node to the ledger by outcome: committed, moved (another collector was first) or failed.";
     COMMIT_SECONDS = "gpuledger_collector_commit_duration_seconds", Histogram, "seconds",
         "Time that one transaction of the ledger takes.";
+    GPUS_MOVED = "gpuledger_collector_gpus_moved_total", Counter, "",
+        "GPUs that a node took over from another one that reported them before.";
     REFUSALS = "gpuledger_collector_refusals_total", Counter, "",
         "Streams that were refused by reason: moved, invalid or unavailable.";
     LEDGER_BYTES = "gpuledger_collector_ledger_bytes", Gauge, "bytes",

@@ -1,8 +1,8 @@
 //! The collector's own counters. Ingest and the ledger's writer call them where the thing happens.
 
 use super::families::{
-    BATCHES, BUILD_INFO, COMMIT_SECONDS, COMMITS, Family, LEDGER_BYTES, POINTS, REFRESH_FAILURES, REFUSALS,
-    STREAMS, STREAMS_OPENED,
+    BATCHES, BUILD_INFO, COMMIT_SECONDS, COMMITS, Family, GPUS_MOVED, LEDGER_BYTES, NODE_SAMPLES_AHEAD,
+    POINTS, REFRESH_FAILURES, REFUSALS, STREAMS, STREAMS_OPENED,
 };
 use prometheus::core::Collector;
 use prometheus::{
@@ -17,7 +17,7 @@ const COMMIT_BUCKETS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 
 /// Why a stream was refused; as on the wire.
 pub const REFUSAL_REASONS: [&str; 3] = ["moved", "invalid", "unavailable"];
-const BATCH_OUTCOMES: [&str; 3] = ["folded", "repeated", "dropped"];
+const BATCH_OUTCOMES: [&str; 4] = ["folded", "repeated", "dropped", "refused"];
 const COMMIT_OUTCOMES: [&str; 3] = ["committed", "moved", "failed"];
 const REFRESHED: [&str; 2] = ["totals", "costs"];
 
@@ -32,6 +32,8 @@ pub struct Health {
     commits: IntCounterVec,
     commit_seconds: Histogram,
     refusals: IntCounterVec,
+    gpus_moved: IntCounter,
+    samples_ahead: IntCounterVec,
     ledger_bytes: IntGauge,
     refresh_failures: IntCounterVec,
 }
@@ -51,6 +53,9 @@ impl Health {
                 registered(&registry, Histogram::with_opts(opts.buckets(COMMIT_BUCKETS.to_vec()))?)?
             },
             refusals: counters(&registry, &REFUSALS, "reason", &REFUSAL_REASONS)?,
+            gpus_moved: registered(&registry, IntCounter::with_opts(opts(&GPUS_MOVED))?)?,
+            // A node appears with its first such sample.
+            samples_ahead: registered(&registry, IntCounterVec::new(opts(&NODE_SAMPLES_AHEAD), &["node"])?)?,
             ledger_bytes: IntGauge::with_opts(opts(&LEDGER_BYTES))?,
             refresh_failures: counters(&registry, &REFRESH_FAILURES, "what", &REFRESHED)?,
             registry,
@@ -79,7 +84,22 @@ impl Health {
         self.batches.with_label_values(&["repeated"]).inc();
     }
 
-    /// Batches that an agent dropped because its spool was full: told by a gap in its sequences.
+    /// A batch that the ledger can never take.
+    pub fn batch_refused(&self) {
+        self.batches.with_label_values(&["refused"]).inc();
+    }
+
+    /// Samples of a node that were passed over because its clock is too far ahead.
+    pub fn samples_ahead(&self, node: &str, samples: u64) {
+        self.samples_ahead.with_label_values(&[node]).inc_by(samples);
+    }
+
+    /// GPUs that a node took over from another.
+    pub fn gpus_moved(&self, gpus: u64) {
+        self.gpus_moved.inc_by(gpus);
+    }
+
+    /// Batches that are missing at the agent: told by a gap in its sequences.
     pub fn batches_dropped(&self, batches: u64) {
         self.batches.with_label_values(&["dropped"]).inc_by(batches);
     }

@@ -7,7 +7,7 @@
 
 use super::families::{
     FLEET_GPUS, FLEET_NODES, GPU_ABSENT, GPU_INFO, GPU_OWNER_SHARE, GPU_THROTTLED, NODE_ABSENT, NODE_GPUS,
-    NODE_INFO, NODE_LAST_SAMPLE,
+    NODE_INFO, NODE_LAST_SAMPLE, NODE_SKEW,
 };
 use super::text::{Labels, Text};
 use crate::latest::{Latest, NodeLatest};
@@ -121,6 +121,12 @@ fn about_nodes(text: &mut Text<'_>, nodes: &Current) -> io::Result<()> {
     let mut samples = text.family(&NODE_LAST_SAMPLE);
     for (name, node) in nodes {
         samples.scaled(&node_labels(name), node.sampled_ms.into(), Unit::Millis.base_decimals())?;
+    }
+    let mut samples = text.family(&NODE_SKEW);
+    for (name, node) in nodes {
+        if let Some(skew_ms) = node.skew_ms {
+            samples.scaled(&node_labels(name), skew_ms.into(), Unit::Millis.base_decimals())?;
+        }
     }
     let gpus: usize = nodes.iter().map(|(_, node)| node.inventory.gpus.len()).sum();
     text.family(&FLEET_NODES).integer(&Labels::default(), count(nodes.len()))?;

@@ -2,7 +2,7 @@ use super::families::FAMILIES;
 use super::prometheus::Exporter;
 use super::text::Text;
 use super::*;
-use crate::latest::{Latest, NodeLatest};
+use crate::latest::{Arrival, Latest, NodeLatest};
 use gpuledger_proto::catalogue::{self as c, CATALOGUE, MetricId};
 use gpuledger_proto::frame::{Batch, DeviceFrame, Gpu, Host, Inventory, Owner, OwnerKind, Share, Stamp};
 use gpuledger_proto::ids::{GpuUuid, NodeName};
@@ -66,6 +66,7 @@ fn node(name: &str) -> NodeLatest {
     NodeLatest {
         inventory: Arc::new(Inventory { host: info, gpus: vec![gpu(0, Some("1654")), gpu(1, None)] }),
         arrived_ms: NOW_MS,
+        skew_ms: Some(-1_250),
         sampled_ms: NOW_MS,
         devices: vec![host, first, second],
     }
@@ -162,7 +163,12 @@ fn a_node_that_has_been_silent_for_a_minute_vanishes() {
     let latest = Latest::default();
     let stamps = vec![Stamp { wall_ms: 1, boot_ms: 1 }];
     let batch = Batch { stamps, ..Batch::default() };
-    latest.update(&NodeName::new("n1").unwrap(), &Arc::new(Inventory::default()), &batch, crate::ingest::events::wall_ms());
+    latest.update(
+        &NodeName::new("n1").unwrap(),
+        &Arc::new(Inventory::default()),
+        &batch,
+        Arrival { at_ms: NOW_MS, skew_ms: None },
+    );
     let arrived = latest.snapshot()[0].1.arrived_ms;
     assert_eq!(readings::current(&latest, arrived + 60_000).len(), 1);
     assert_eq!(readings::current(&latest, arrived + 60_001).len(), 0);
@@ -178,6 +184,7 @@ fn whole_exposition() -> String {
         health: Arc::new(Health::new().unwrap()),
     };
     exporter.health.ledger_bytes(1);
+    exporter.health.samples_ahead("n1", 3);
     let mut out = Vec::new();
     exporter.render_nodes(&mut out, &nodes.into(), NOW_MS).unwrap();
     String::from_utf8(out).unwrap()

@@ -14,6 +14,8 @@
 //! 2. Counter, live: the whole increase. A counter that fell, or that belongs to another boot, was
 //!    reset: its new value is the increase, and what the integrated power says beyond it is the
 //!    estimated tail.
+//!    A chain that was live before under a boot that still goes on is differenced from its own last
+//!    value: two machines that report one device have two counters.
 //! 3. Counter, late: the increase in proportion to the uncounted parts of its interval.
 //! 4. Without a counter the same for integrated energy, which begins anew with each epoch and is
 //!    therefore never differenced across two.
@@ -133,9 +135,10 @@ impl DeviceMemory {
     ) -> Option<(u64, u64)> {
         let (base, rebooted, already) = match *place {
             Place::Live(head) | Place::Late(head) => (head.counter, head.rebooted(origin), 0),
-            Place::Takeover { live, own } => {
-                (live.counter, live.rebooted(origin), own.map_or(0, |own| own.late_mj))
-            }
+            Place::Takeover { live, own } => match own.filter(|own| own.took_turns(live, origin)) {
+                Some(own) => (own.counter, false, 0),
+                None => (live.counter, live.rebooted(origin), own.map_or(0, |own| own.late_mj)),
+            },
             Place::First => (None, false, 0),
         };
         let Some(value) = point.counter_mj else {
@@ -230,6 +233,11 @@ impl DeviceMemory {
             clock: origin.boot.map(|boot| (boot, point.boot_ms)),
             counter,
             integrated,
+            was_live: match *place {
+                Place::Live(_) | Place::Takeover { .. } => true,
+                Place::Late(head) => head.was_live,
+                Place::First => self.heads.is_empty(),
+            },
             late_mj: if late { before.map_or(0, |h| h.late_mj).saturating_add(added_mj) } else { 0 },
         };
         let behind_live = late || (matches!(place, Place::First) && !self.heads.is_empty());
@@ -274,6 +282,12 @@ impl Head {
             (Some((boot, at_ms)), Some(now)) if boot == now => point.boot_ms > at_ms,
             _ => point.at_ms >= self.at_ms,
         }
+    }
+
+    /// Whether two boots that both go on take turns, as where two machines report one device. Each
+    /// has a counter of its own, which was counted when its chain was live: no reset is between.
+    fn took_turns(&self, live: Self, origin: Origin) -> bool {
+        self.was_live && live.rebooted(origin) && self.boot == origin.boot
     }
 
     fn rebooted(&self, origin: Origin) -> bool {

@@ -15,9 +15,10 @@
 
 use super::chain::{Energy, Origin, Point};
 use super::coverage::Span;
-use super::rows::{Pending, Shares, by_hour, hours};
+use super::draft::Draft;
+use super::rows::{Shares, by_hour, hours};
 use super::state::DeviceMemory;
-use super::{DeviceColumns, FoldError, Metered, WALL_MS_MAX, WALL_MS_MIN};
+use super::{DeviceColumns, FoldError, Metered};
 use gpuledger_ledger::{GpuHour, GpuKey, Hour, OwnerKey};
 use gpuledger_proto::catalogue as c;
 use gpuledger_proto::frame::Stamp;
@@ -44,10 +45,10 @@ enum State {
 }
 
 /// One GPU while a batch is folded.
-pub(super) struct Gpu<'a> {
+pub(super) struct Gpu<'a, 'b> {
     pub key: GpuKey,
     pub memory: &'a mut DeviceMemory,
-    pub pending: &'a mut Pending,
+    pub draft: &'a mut Draft<'b>,
     pub owners: &'a [Vec<(OwnerKey, u32)>],
 }
 
@@ -121,26 +122,24 @@ impl<'a> Columns<'a> {
     }
 }
 
-impl<'a> Gpu<'a> {
-    /// Folds the GPU's columns of one batch.
+impl<'a> Gpu<'a, '_> {
+    /// Folds the GPU's columns of one batch. Samples without a stamp are passed over.
     pub fn fold(
         &mut self,
         origin: Origin,
-        stamps: &[Stamp],
+        stamps: &[Option<Stamp>],
         columns: &DeviceColumns<'_>,
     ) -> Result<(), FoldError> {
         let columns = Columns::of(columns);
         for (sample, stamp) in stamps.iter().enumerate() {
-            if !(WALL_MS_MIN..=WALL_MS_MAX).contains(&stamp.wall_ms) {
-                continue;
-            }
+            let Some(stamp) = stamp else { continue };
             let (state, shares) = self.classify(&columns, sample)?;
             let point = columns.point(sample, *stamp);
             let step = self.memory.advance(origin, point, state != State::Unmonitored);
             for &span in &step.time {
                 for (hour, piece) in hours(span) {
                     let row = columns.row(sample, state, Millis(piece.length()))?;
-                    self.pending.add_shared(hour, self.key, shares, &row)?;
+                    self.draft.add_shared(hour, self.key, shares, &row)?;
                 }
             }
             for energy in step.energy {
@@ -151,9 +150,9 @@ impl<'a> Gpu<'a> {
                 let owner = shares.first().map_or(OwnerKey::NOBODY, |s| s.0);
                 // A sample that ends an hour belongs to the hour that it measured.
                 let hour = Hour::of(stamp.wall_ms.saturating_sub(1));
-                self.pending.gpu_row(hour, self.key, owner).merge(&row)?;
+                self.draft.gpu_row(hour, self.key, owner)?.merge(&row)?;
             }
-            self.pending.saw_gpu(self.key, stamp.wall_ms);
+            self.draft.saw_gpu(self.key, stamp.wall_ms);
         }
         Ok(())
     }
@@ -206,12 +205,12 @@ impl<'a> Gpu<'a> {
             if state == State::Active && !energy.gap {
                 row.active_mj = mj;
             }
-            self.pending.add_shared(hour, self.key, shares, &row)?;
+            self.draft.add_shared(hour, self.key, shares, &row)?;
         }
         self.memory.count(energy)?;
         let Span { from, to } = energy.span;
-        self.pending.saw_gpu(self.key, from);
-        self.pending.saw_gpu(self.key, to);
+        self.draft.saw_gpu(self.key, from);
+        self.draft.saw_gpu(self.key, to);
         Ok(())
     }
 }

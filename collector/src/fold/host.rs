@@ -2,9 +2,10 @@
 
 use super::chain::{Energy, Origin, Point};
 use super::coverage::Span;
-use super::rows::{Pending, by_hour, hours};
+use super::draft::Draft;
+use super::rows::{by_hour, hours};
 use super::state::DeviceMemory;
-use super::{DeviceColumns, FoldError, WALL_MS_MAX, WALL_MS_MIN};
+use super::{DeviceColumns, FoldError};
 use gpuledger_ledger::{Hour, NodeHour};
 use gpuledger_proto::catalogue;
 use gpuledger_proto::frame::Stamp;
@@ -18,12 +19,12 @@ struct Reads {
     metered: bool,
 }
 
-/// Folds the node's columns of one batch.
+/// Folds the node's columns of one batch. Samples without a stamp are passed over.
 pub(super) fn fold(
     memory: &mut DeviceMemory,
-    pending: &mut Pending,
+    draft: &mut Draft<'_>,
     origin: Origin,
-    stamps: &[Stamp],
+    stamps: &[Option<Stamp>],
     columns: &DeviceColumns<'_>,
 ) -> Result<(), FoldError> {
     let counter = columns.find(catalogue::NODE_ENERGY);
@@ -32,9 +33,7 @@ pub(super) fn fold(
     let used = columns.find(catalogue::NODE_MEMORY_USED);
     let power = columns.find(catalogue::NODE_POWER);
     for (sample, stamp) in stamps.iter().enumerate() {
-        if !(WALL_MS_MIN..=WALL_MS_MAX).contains(&stamp.wall_ms) {
-            continue;
-        }
+        let Some(stamp) = stamp else { continue };
         let point = Point {
             at_ms: stamp.wall_ms,
             boot_ms: stamp.boot_ms,
@@ -50,21 +49,22 @@ pub(super) fn fold(
         };
         let step = memory.advance(origin, point, true);
         for &span in &step.time {
-            add_time(pending, span, &reads)?;
+            add_time(draft, span, &reads)?;
         }
         for &energy in &step.energy {
-            add_energy(memory, pending, energy)?;
+            add_energy(memory, draft, energy)?;
         }
-        let hour = Hour::of(stamp.wall_ms.saturating_sub(1));
-        if let Some(row) = pending.node_hours.get_mut(&hour).filter(|_| !step.time.is_empty()) {
+        if !step.time.is_empty() {
+            // A sample that ends an hour belongs to the hour that it measured.
+            let row = draft.node_row(Hour::of(stamp.wall_ms.saturating_sub(1)))?;
             row.samples = row.samples.saturating_add(1);
         }
-        pending.saw_node(stamp.wall_ms);
+        draft.saw_node(stamp.wall_ms);
     }
     Ok(())
 }
 
-fn add_time(pending: &mut Pending, span: Span, reads: &Reads) -> Result<(), FoldError> {
+fn add_time(draft: &mut Draft<'_>, span: Span, reads: &Reads) -> Result<(), FoldError> {
     for (hour, piece) in hours(span) {
         let time = Millis(piece.length());
         let mut row = NodeHour { observed_ms: time, power_max_mw: reads.power, ..NodeHour::default() };
@@ -78,12 +78,12 @@ fn add_time(pending: &mut Pending, span: Span, reads: &Reads) -> Result<(), Fold
         if let Some(memory) = reads.memory {
             row.memory_byte_ms = memory.over(time);
         }
-        pending.node_hours.entry(hour).or_default().merge(&row)?;
+        draft.node_row(hour)?.merge(&row)?;
     }
     Ok(())
 }
 
-fn add_energy(memory: &mut DeviceMemory, pending: &mut Pending, energy: Energy) -> Result<(), FoldError> {
+fn add_energy(memory: &mut DeviceMemory, draft: &mut Draft<'_>, energy: Energy) -> Result<(), FoldError> {
     for (hour, mj) in by_hour(energy.mj, energy.span) {
         let mj = Millijoules(mj);
         let row = if energy.estimated {
@@ -92,7 +92,7 @@ fn add_energy(memory: &mut DeviceMemory, pending: &mut Pending, energy: Energy) 
             let gap_mj = if energy.gap { mj } else { Millijoules::ZERO };
             NodeHour { counter_mj: mj, gap_mj, ..NodeHour::default() }
         };
-        pending.node_hours.entry(hour).or_default().merge(&row)?;
+        draft.node_row(hour)?.merge(&row)?;
     }
     memory.count(energy)?;
     Ok(())

@@ -11,28 +11,34 @@
 //! - [`chain`]: what one sample adds; resets, gaps, restarts and late data.
 //! - [`gpu`], [`host`]: from a sample's readings to the state and the row of a GPU or a node.
 //! - [`rows`]: pending rows; cutting amounts into hours and owners without losing a unit.
+//! - [`draft`]: what one batch changes, which is all of it or nothing.
 //! - [`state`]: what is remembered between batches and stored with every commit.
+//! - [`takeover`]: GPUs that another node held.
 //!
-//! Invariants: a [`NodeFold`] that returned an error is in no defined state and must be dropped; what
-//! [`NodeFold::take`] gave must be committed or the fold dropped, since it goes on from there.
+//! Invariants: a batch that is refused changes nothing; what [`NodeFold::take`] gave must be committed
+//! or the fold dropped, since it goes on from there.
 
 pub mod chain;
 pub mod coverage;
+mod draft;
 mod gpu;
 mod host;
 mod rows;
 pub mod state;
+mod takeover;
 
 use chain::Origin;
-use gpuledger_ledger::{EpochAdvance, GpuKey, NodeCommit, NodeKey, NodeState, OwnerKey};
+use draft::Draft;
+use gpuledger_ledger::{EpochAdvance, GpuKey, HOUR_MS, NodeCommit, NodeKey, NodeState, OwnerKey};
 use gpuledger_proto::catalogue::MetricId;
-use gpuledger_proto::frame::{Batch, Column};
+use gpuledger_proto::frame::{Batch, Column, Stamp};
 use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_proto::reading::{Absence, Reading};
 use gpuledger_units::{Millis, Overflow};
 use rows::Pending;
-use state::{Device, NodeMemory, StateError};
+use state::{DEVICES_PER_NODE_MAX, Device, DeviceMemory, NodeMemory, StateError};
 use std::collections::BTreeMap;
+use takeover::TakenOver;
 use uuid::Uuid;
 
 /// Samples with a wall clock before 2020 or after 2079 come from a clock that is not set. They are
@@ -40,6 +46,11 @@ use uuid::Uuid;
 pub const WALL_MS_MIN: u64 = 1_577_836_800_000;
 /// See [`WALL_MS_MIN`].
 pub const WALL_MS_MAX: u64 = 3_439_756_800_000;
+
+/// Samples further ahead of the collector's clock are passed over. A day and every time zone are
+/// allowed, so that a clock in local time blocks nothing; a clock that is wrong by more would make all
+/// that comes after it late.
+pub const AHEAD_MS_MAX: u64 = 26 * HOUR_MS;
 
 /// Ten samples at 1 Hz may be missed before a gap is a gap.
 pub const LONGEST_GAP_DEFAULT: Millis = Millis(10_000);
@@ -56,7 +67,7 @@ impl Default for FoldOptions {
     }
 }
 
-/// Why a batch could not be folded. The fold must be dropped.
+/// Why a batch could not be folded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {
     #[error(transparent)]
@@ -71,6 +82,19 @@ pub enum FoldError {
     Device { device: u16, devices: usize },
     #[error("the batch names holding {holding}, and it has {holdings}")]
     Holding { holding: i64, holdings: usize },
+    #[error("the batch changes more than {} hour rows: its clock jumps", draft::ROWS_PER_BATCH_MAX)]
+    Rows,
+    #[error("the node has reported more than {DEVICES_PER_NODE_MAX} devices")]
+    Devices,
+}
+
+/// What an operator should hear of a batch that was folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Folded {
+    /// Batches before it that never came and that its segment passes over.
+    pub lost_batches: u64,
+    /// Samples that were passed over because their clock is too far ahead.
+    pub ahead_samples: u64,
 }
 
 /// The fold of one node.
@@ -82,14 +106,16 @@ pub struct NodeFold {
     base_version: u64,
     memory: NodeMemory,
     pending: Pending,
+    taken_over: TakenOver,
     epochs: BTreeMap<Epoch, Reach>,
     segment: Option<Segment>,
 }
 
-/// How far an epoch is stored and how far it is folded.
+/// How far an epoch is folded, how far that was taken for a commit, and how far committed.
 #[derive(Debug, Clone, Copy)]
 struct Reach {
-    stored: Sequence,
+    committed: Sequence,
+    taken: Sequence,
     folded: Sequence,
 }
 
@@ -97,6 +123,7 @@ struct Reach {
 struct Segment {
     origin: Origin,
     gpus: Vec<GpuKey>,
+    first: Sequence,
 }
 
 impl NodeFold {
@@ -108,14 +135,15 @@ impl NodeFold {
             base_version: state.version,
             memory: NodeMemory::decode(&state.blob)?,
             pending: Pending::default(),
+            taken_over: TakenOver::default(),
             epochs: BTreeMap::new(),
             segment: None,
         })
     }
 
     /// Says what the next batches refer to. `stored` is the epoch's committed sequence in the ledger.
-    /// `first` is the segment's first batch: what lies between was dropped by the agent when its
-    /// spool was full, and is passed over. Gives the number of batches passed over.
+    /// `first` is the segment's first batch: what lies between is missing at the agent, and is passed
+    /// over.
     pub fn begin_segment(
         &mut self,
         epoch: Epoch,
@@ -123,16 +151,12 @@ impl NodeFold {
         gpus: Vec<GpuKey>,
         stored: Sequence,
         first: Sequence,
-    ) -> u64 {
-        let reach = self.epochs.entry(epoch).or_insert(Reach { stored, folded: stored });
-        let next = reach.folded.next();
-        let dropped = first.0.saturating_sub(next.0);
-        if dropped > 0 {
-            reach.folded = Sequence(first.0 - 1);
-        }
+    ) {
+        self.epochs.entry(epoch).or_insert(Reach { committed: stored, taken: stored, folded: stored });
+        // Epochs are remembered only for what the ledger does not say of them yet.
+        self.epochs.retain(|&known, reach| known == epoch || reach.committed < reach.folded);
         let origin = Origin { epoch, boot, longest_gap_ms: self.options.longest_gap.0 };
-        self.segment = Some(Segment { origin, gpus });
-        dropped
+        self.segment = Some(Segment { origin, gpus, first });
     }
 
     /// Last batch of an epoch that is folded, committed or not.
@@ -140,32 +164,64 @@ impl NodeFold {
         self.epochs.get(&epoch).map(|reach| reach.folded)
     }
 
+    /// The batch that has to come next; `None` before the first segment.
+    pub fn expected(&self) -> Option<Sequence> {
+        let segment = self.segment.as_ref()?;
+        Some(self.folded(segment.origin.epoch)?.next().max(segment.first))
+    }
+
     /// Takes the next batch in. `owners` has an entry for each of the batch's holdings: the owners'
     /// numbers and their shares in ppm.
     pub fn fold(&mut self, batch: &Batch, owners: &[Vec<(OwnerKey, u32)>]) -> Result<(), FoldError> {
-        let segment = self.segment.clone().ok_or(FoldError::NoSegment)?;
+        self.fold_by(u64::MAX, batch, owners).map(drop)
+    }
+
+    /// [`NodeFold::fold`] with the collector's clock, which no sample may be far ahead of.
+    pub fn fold_by(
+        &mut self,
+        now_ms: u64,
+        batch: &Batch,
+        owners: &[Vec<(OwnerKey, u32)>],
+    ) -> Result<Folded, FoldError> {
+        let (Some(expected), Some(segment)) = (self.expected(), &self.segment) else {
+            return Err(FoldError::NoSegment);
+        };
         let epoch = segment.origin.epoch;
         let reach = self.epochs.get_mut(&epoch).ok_or(FoldError::NoSegment)?;
-        if batch.sequence != reach.folded.next() {
+        if batch.sequence != expected {
             return Err(FoldError::Sequence { epoch, folded: reach.folded, got: batch.sequence });
         }
-        reach.folded = batch.sequence;
+        let latest_ms = now_ms.saturating_add(AHEAD_MS_MAX).min(WALL_MS_MAX);
+        let usable = |stamp: &Stamp| (WALL_MS_MIN..=latest_ms).contains(&stamp.wall_ms);
+        let stamps: Vec<Option<Stamp>> = batch.stamps.iter().map(|&s| Some(s).filter(usable)).collect();
+        let ahead = batch.stamps.iter().filter(|stamp| stamp.wall_ms > latest_ms).count();
+
+        let mut draft = Draft::of(&self.pending);
+        let mut memories: BTreeMap<Device, DeviceMemory> = BTreeMap::new();
         for columns in batch.columns.chunk_by(|a, b| a.device == b.device) {
-            let device = columns[0].device;
+            let device = segment.device(columns[0].device)?;
+            let known = || self.memory.devices.get(&device).cloned().unwrap_or_default();
+            let memory = memories.entry(device).or_insert_with(known);
             let columns = DeviceColumns { columns };
-            if device == 0 {
-                let memory = self.memory.devices.entry(Device::Node).or_default();
-                host::fold(memory, &mut self.pending, segment.origin, &batch.stamps, &columns)?;
-            } else {
-                let devices = segment.gpus.len() + 1;
-                let key = segment.gpus.get(usize::from(device) - 1);
-                let &key = key.ok_or(FoldError::Device { device, devices })?;
-                let memory = self.memory.devices.entry(Device::Gpu(key)).or_default();
-                let mut gpu = gpu::Gpu { key, memory, pending: &mut self.pending, owners };
-                gpu.fold(segment.origin, &batch.stamps, &columns)?;
+            match device {
+                Device::Node => host::fold(memory, &mut draft, segment.origin, &stamps, &columns)?,
+                Device::Gpu(key) => {
+                    let mut gpu = gpu::Gpu { key, memory, draft: &mut draft, owners };
+                    gpu.fold(segment.origin, &stamps, &columns)?;
+                }
             }
         }
-        Ok(())
+        let new = memories.keys().filter(|device| !self.memory.devices.contains_key(device)).count();
+        if self.memory.devices.len() + new > DEVICES_PER_NODE_MAX {
+            return Err(FoldError::Devices);
+        }
+        // From here on nothing fails.
+        let changed = draft.changed();
+        self.pending.replace(changed);
+        self.memory.devices.extend(memories);
+        let lost_batches = batch.sequence.0 - reach.folded.next().0;
+        reach.folded = batch.sequence;
+        Ok(Folded { lost_batches, ahead_samples: ahead as u64 })
     }
 
     /// Everything since the last call, for one commit; `None` when no batch came. The fold goes on as
@@ -173,9 +229,9 @@ impl NodeFold {
     pub fn take(&mut self) -> Option<NodeCommit> {
         let mut epochs = Vec::new();
         for (&epoch, reach) in &mut self.epochs {
-            if reach.folded > reach.stored {
-                epochs.push(EpochAdvance { epoch, from: reach.stored, to: reach.folded });
-                reach.stored = reach.folded;
+            if reach.folded > reach.taken {
+                epochs.push(EpochAdvance { epoch, from: reach.taken, to: reach.folded });
+                reach.taken = reach.folded;
             }
         }
         if epochs.is_empty() {
@@ -191,15 +247,34 @@ impl NodeFold {
             epochs,
             gpu_hours: pending.gpu_hours.into_iter().collect(),
             node_hours: pending.node_hours.into_iter().collect(),
-            taken: Vec::new(),
+            taken: self.taken_over.take(),
             gpus_seen: pending.gpus_seen.into_iter().map(|(gpu, (from, to))| (gpu, from, to)).collect(),
             seen: pending.seen,
         })
     }
 
+    /// What [`NodeFold::take`] gave is durable.
+    pub fn committed(&mut self, epochs: &[EpochAdvance]) {
+        for advance in epochs {
+            if let Some(reach) = self.epochs.get_mut(&advance.epoch) {
+                reach.committed = reach.committed.max(advance.to);
+            }
+        }
+    }
+
     /// Rows that wait for the next commit: what back-pressure goes by.
     pub fn pending_rows(&self) -> usize {
-        self.pending.gpu_hours.len() + self.pending.node_hours.len()
+        self.pending.rows()
+    }
+}
+
+impl Segment {
+    /// What a device's position in a batch refers to.
+    fn device(&self, position: u16) -> Result<Device, FoldError> {
+        let devices = self.gpus.len() + 1;
+        let Some(gpu) = usize::from(position).checked_sub(1) else { return Ok(Device::Node) };
+        let &key = self.gpus.get(gpu).ok_or(FoldError::Device { device: position, devices })?;
+        Ok(Device::Gpu(key))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Pending rows: what a node has added since its last commit, and how a quantity over time is cut
 //! into hours and owners without losing a unit.
 
-use super::FoldError;
 use super::coverage::Span;
 use gpuledger_ledger::{GpuHour, GpuHourKey, GpuKey, HOUR_MS, Hour, NodeHour, OwnerKey};
 use gpuledger_units::{ByteMillis, Overflow, largest_remainder, prorate};
@@ -25,26 +24,21 @@ pub struct Pending {
 pub type Shares = [(OwnerKey, u32)];
 
 impl Pending {
-    pub fn gpu_row(&mut self, hour: Hour, gpu: GpuKey, owner: OwnerKey) -> &mut GpuHour {
-        self.gpu_hours.entry(GpuHourKey { hour, gpu, owner }).or_default()
+    /// Puts rows in the place of those of the same key, and widens what was seen.
+    pub fn replace(&mut self, changed: Self) {
+        self.gpu_hours.extend(changed.gpu_hours);
+        self.node_hours.extend(changed.node_hours);
+        for (gpu, (first, last)) in changed.gpus_seen {
+            self.saw_gpu(gpu, first);
+            self.saw_gpu(gpu, last);
+        }
+        for at_ms in changed.seen.into_iter().flat_map(|(first, last)| [first, last]) {
+            self.saw_node(at_ms);
+        }
     }
 
-    /// Adds one contribution to the rows of all owners, each quantity split by their shares.
-    pub fn add_shared(
-        &mut self,
-        hour: Hour,
-        gpu: GpuKey,
-        shares: &Shares,
-        row: &GpuHour,
-    ) -> Result<(), FoldError> {
-        if let [(owner, _)] = shares {
-            self.gpu_row(hour, gpu, *owner).merge(row)?;
-            return Ok(());
-        }
-        for (part, &(owner, _)) in split_row(row, shares)?.iter().zip(shares) {
-            self.gpu_row(hour, gpu, owner).merge(part)?;
-        }
-        Ok(())
+    pub fn rows(&self) -> usize {
+        self.gpu_hours.len() + self.node_hours.len()
     }
 
     pub fn saw_gpu(&mut self, gpu: GpuKey, at_ms: u64) {
@@ -89,7 +83,7 @@ pub fn by_hour(amount: u64, span: Span) -> Vec<(Hour, u64)> {
 }
 
 /// One row as several, whose sums are the row. Maxima go to all, the sample to the first.
-fn split_row(row: &GpuHour, shares: &Shares) -> Result<Vec<GpuHour>, Overflow> {
+pub fn split_row(row: &GpuHour, shares: &Shares) -> Result<Vec<GpuHour>, Overflow> {
     let weights: Vec<u64> = shares.iter().map(|&(_, ppm)| u64::from(ppm)).collect();
     let mut parts = vec![
         GpuHour {

@@ -17,6 +17,10 @@ use uuid::Uuid;
 /// Chains of samples that a device remembers: the live one and late ones.
 pub const HEADS_MAX: usize = 8;
 
+/// Devices that a node remembers, itself included: four full inventories, so that every GPU of the
+/// largest server can be replaced three times.
+pub const DEVICES_PER_NODE_MAX: usize = 1_024;
+
 /// The node itself or one of its GPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Device {
@@ -39,6 +43,8 @@ pub struct Head {
     pub integrated: Option<(u64, u64)>,
     /// What a chain that is not live has counted by the hardware counter.
     pub late_mj: u64,
+    /// Whether it was the live chain once: its counter then is counted up to where it stands.
+    pub was_live: bool,
 }
 
 /// What is remembered of one device.
@@ -61,6 +67,28 @@ impl DeviceMemory {
     pub fn count(&mut self, energy: Energy) -> Result<(), Overflow> {
         let total = if energy.estimated { &mut self.estimated_mj } else { &mut self.counted_mj };
         *total = total.checked_add(energy.mj).ok_or(Overflow("Millijoules"))?;
+        Ok(())
+    }
+
+    /// Takes in what another node remembers of the same device. Nothing is remembered here but in
+    /// ledgers of the first version, which left a part of it with each node that had the device.
+    pub fn absorb(&mut self, other: Self) -> Result<(), Overflow> {
+        if self.heads.is_empty() && self.covered.spans().is_empty() {
+            *self = other;
+            return Ok(());
+        }
+        for (own, other) in [(&mut self.covered, &other.covered), (&mut self.bridged, &other.bridged)] {
+            for span in other.spans() {
+                own.claim(span.from, span.to, &mut Vec::new());
+            }
+        }
+        let known: Vec<Epoch> = self.heads.iter().map(|head| head.epoch).collect();
+        self.heads.extend(other.heads.into_iter().filter(|head| !known.contains(&head.epoch)));
+        self.heads.sort_by_key(|head| std::cmp::Reverse(head.at_ms));
+        self.heads.truncate(HEADS_MAX);
+        let sum = |a: u64, b: u64| a.checked_add(b).ok_or(Overflow("Millijoules"));
+        self.counted_mj = sum(self.counted_mj, other.counted_mj)?;
+        self.estimated_mj = sum(self.estimated_mj, other.estimated_mj)?;
         Ok(())
     }
 }
@@ -135,6 +163,8 @@ struct WireHead {
     clock_boot: Vec<u8>,
     #[prost(uint64, tag = "10")]
     clock_ms: u64,
+    #[prost(bool, tag = "11")]
+    was_live: bool,
 }
 
 fn to_wire(device: Device, memory: &DeviceMemory) -> WireDevice {
@@ -163,6 +193,7 @@ fn head_to_wire(head: &Head) -> WireHead {
         integrated_mj: head.integrated.map(|i| i.0),
         integrated_at_ms: head.integrated.map_or(0, |i| i.1),
         late_mj: head.late_mj,
+        was_live: head.was_live,
     }
 }
 
@@ -187,6 +218,7 @@ fn head_from_wire(wire: &WireHead) -> Result<Head, StateError> {
         counter: wire.counter_mj.map(|value| (value, wire.counter_at_ms)),
         integrated: wire.integrated_mj.map(|value| (value, wire.integrated_at_ms)),
         late_mj: wire.late_mj,
+        was_live: wire.was_live,
     })
 }
 
@@ -239,6 +271,7 @@ mod tests {
             counter: Some((u64::MAX, 1_699_999_999_000)),
             integrated: None,
             late_mj: 3,
+            was_live: true,
         };
         let memory = DeviceMemory {
             covered: Coverage::from_spans([Span { from: 5, to: 9 }, Span { from: 100, to: u64::MAX }]),

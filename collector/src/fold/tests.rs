@@ -35,10 +35,7 @@ fn values(values: &[i64]) -> Vec<Reading<i64>> {
 
 fn new_fold() -> NodeFold {
     let mut fold = NodeFold::load(NodeKey(1), &NodeState::default(), FoldOptions::default()).unwrap();
-    assert_eq!(
-        fold.begin_segment(Epoch(Uuid::from_u128(1)), None, vec![GPU], Sequence::NONE, Sequence(1)),
-        0
-    );
+    fold.begin_segment(Epoch(Uuid::from_u128(1)), None, vec![GPU], Sequence::NONE, Sequence(1));
     fold
 }
 
@@ -135,8 +132,9 @@ fn sequences_have_no_holes_but_those_that_a_segment_declares() {
     assert_eq!(hole, FoldError::Sequence { epoch, folded: Sequence(1), got: Sequence(3) });
 
     let mut fold = new_fold();
-    assert_eq!(fold.begin_segment(epoch, None, vec![GPU], Sequence::NONE, Sequence(8)), 7);
-    fold.fold(&batch(8, T, &metrics), &[]).unwrap();
+    fold.begin_segment(epoch, None, vec![GPU], Sequence::NONE, Sequence(8));
+    let folded = fold.fold_by(T, &batch(8, T, &metrics), &[]).unwrap();
+    assert_eq!(folded, Folded { lost_batches: 7, ahead_samples: 0 });
     assert_eq!(fold.take().unwrap().epochs, [EpochAdvance { epoch, from: Sequence(0), to: Sequence(8) }]);
 }
 

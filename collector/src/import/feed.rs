@@ -5,7 +5,8 @@ use super::mapping::{Mapping, Quantity};
 use super::table::{SeriesKey, Table};
 use super::{ImportError, SeriesSummary, Summary};
 use crate::fold::{FoldOptions, NodeFold};
-use gpuledger_ledger::{CommitOutcome, GpuKey, Ledger, NodeCommit, NodeKey};
+use crate::ingest::holder;
+use gpuledger_ledger::{CommitOutcome, Ledger, NodeCommit, NodeKey, Registered};
 use gpuledger_proto::catalogue::{self, MetricId};
 use gpuledger_proto::frame::{Batch, Column, Gpu, Inventory, Stamp};
 use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
@@ -13,7 +14,7 @@ use gpuledger_proto::limits::SAMPLES_PER_BATCH_MAX;
 use gpuledger_proto::reading::{Absence, Reading};
 use gpuledger_units::{Millis, Overflow};
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// How often a node is folded anew because a collector committed to it in between. Collectors
 /// commit every few seconds and a node folds in milliseconds.
@@ -91,11 +92,16 @@ async fn fold_node(
     mapping: &Mapping,
     summary: &mut Summary,
 ) -> Result<Option<NodeCommit>, ImportError> {
-    let gpus = register(ledger, node, series, mapping).await?;
     let state = ledger.state(node).await?;
     let options = FoldOptions { longest_gap: Millis(mapping.longest_gap_ms) };
     let failed = |key: &SeriesKey, error: &dyn std::fmt::Display| fold_error(key, error);
     let mut fold = NodeFold::load(node, &state, options).map_err(|e| failed(series[0].key, &e))?;
+    let gpus = register(ledger, node, series, mapping).await?;
+    let named: Vec<_> = gpus.iter().map(|(&uuid, &gpu)| (gpu, uuid)).collect();
+    for held in holder::elsewhere(node, &named, &fold) {
+        let theirs = ledger.state(held.from).await?;
+        fold.take_over(held.from, &theirs, &held.gpus).map_err(|e| failed(series[0].key, &e))?;
+    }
     for one in series {
         let stored = ledger.sequence(node, one.epoch).await?;
         let batches = batches(one, mapping);
@@ -104,7 +110,7 @@ async fn fold_node(
             summary.known(one.key);
             continue;
         }
-        let devices = one.key.gpu.as_ref().map(|uuid| gpus[uuid.as_str()]).into_iter().collect();
+        let devices = one.key.gpu.as_ref().map(|uuid| gpus[uuid.as_str()].key).into_iter().collect();
         fold.begin_segment(one.epoch, None, devices, stored, Sequence(1));
         for batch in batches.iter().filter(|batch| batch.sequence > stored) {
             fold.fold(batch, &[]).map_err(|e| failed(one.key, &e))?;
@@ -123,10 +129,10 @@ async fn register<'a>(
     node: NodeKey,
     series: &'a [Series<'_>],
     mapping: &Mapping,
-) -> Result<HashMap<&'a str, GpuKey>, ImportError> {
+) -> Result<BTreeMap<&'a str, Registered>, ImportError> {
     let uuids: Vec<_> = series.iter().filter_map(|one| one.key.gpu.as_ref()).collect();
     if uuids.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(BTreeMap::new());
     }
     let known = ledger.gpus().await?;
     let host = ledger.nodes().await?.into_iter().find(|n| n.key == node).map(|n| n.host);
@@ -144,7 +150,7 @@ async fn register<'a>(
     };
     let gpus = uuids.iter().enumerate().map(gpu).collect();
     let keys = ledger.register(node, &Inventory { host: host.unwrap_or_default(), gpus }).await?;
-    Ok(uuids.iter().map(|uuid| uuid.as_str()).zip(keys.into_iter().map(|gpu| gpu.key)).collect())
+    Ok(uuids.iter().map(|uuid| uuid.as_str()).zip(keys).collect())
 }
 
 /// The samples of a series as the batches that an agent would have sent.

@@ -1,6 +1,6 @@
 //! The commit task: the deltas of all changed nodes in one transaction, then acknowledgements.
 
-use super::node::Node;
+use super::node::{Delta, Node};
 use super::{Refusal, Shared};
 use gpuledger_ledger::{CommitOutcome, LedgerError, NodeCommit};
 use std::sync::{Arc, PoisonError};
@@ -17,10 +17,13 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// agents' spools.
 const LAST_ATTEMPTS: u32 = 3;
 
+/// Told to an agent whose node was moved on by somebody else meanwhile.
+const MOVED: &str = "another collector has moved this node, or another node reports one of its GPUs";
+
 /// A node's delta on its way into the ledger.
 struct Taken {
     node: Arc<Node>,
-    commit: NodeCommit,
+    delta: Delta,
 }
 
 /// Commits until the collector ends, and once more then.
@@ -53,7 +56,7 @@ async fn commit_until_stopped(shared: &Shared) -> Result<(), LedgerError> {
 async fn round(shared: &Shared) -> Result<(), LedgerError> {
     let changed = std::mem::take(&mut *shared.changed.lock().unwrap_or_else(PoisonError::into_inner));
     let mut taken: Vec<Taken> =
-        changed.into_iter().filter_map(|node| node.take().map(|commit| Taken { node, commit })).collect();
+        changed.into_iter().filter_map(|node| node.take().map(|delta| Taken { node, delta })).collect();
     let mut pause = RETRY_FIRST;
     let mut last_attempts = 0;
     while !taken.is_empty() {
@@ -83,15 +86,18 @@ async fn round(shared: &Shared) -> Result<(), LedgerError> {
 /// One transaction for all, and each node's outcome told to its stream.
 async fn attempt(shared: &Shared, taken: &[Taken]) -> Result<(), LedgerError> {
     let started = Instant::now();
-    let commits: Vec<NodeCommit> = taken.iter().map(|t| t.commit.clone()).collect();
+    let commits: Vec<NodeCommit> = taken.iter().map(|t| t.delta.commit.clone()).collect();
     let outcomes = shared.ledger.commit(commits).await?;
     let mut moved = 0;
-    for (Taken { node, commit }, outcome) in taken.iter().zip(outcomes) {
+    for (Taken { node, delta }, outcome) in taken.iter().zip(outcomes) {
         match outcome {
-            CommitOutcome::Committed => node.committed(&commit.epochs),
+            CommitOutcome::Committed => {
+                node.committed(&delta.commit.epochs);
+                shared.events.node_committed(node, delta);
+            }
             CommitOutcome::Moved => {
                 moved += 1;
-                node.discard(Refusal::moved("another collector has moved this node"));
+                node.discard(Refusal::moved(MOVED));
             }
         }
         shared.forget_idle(node);
@@ -108,7 +114,7 @@ async fn one_by_one(shared: &Shared, taken: Vec<Taken>) -> Vec<Taken> {
         match attempt(shared, std::slice::from_ref(&one)).await {
             Ok(()) => {}
             Err(error) if error.is_of_content() => {
-                one.node.discard(Refusal::invalid(error.to_string()));
+                one.node.refuse_content(&one.delta, &error.to_string());
                 shared.forget_idle(&one.node);
             }
             Err(error) => {

@@ -6,7 +6,10 @@
 //!          mailbox ◀── ack ── commit task ◀── deltas of all nodes ─▶ Ledger::commit
 //! ```
 //!
-//! - [`stream`]: the protocol with one agent, one task a stream.
+//! - [`stream`]: the protocol with one agent, one task a stream; its parts are [`greet`], [`segment`]
+//!   and [`batch`].
+//! - [`holder`]: which of a node's GPUs another one holds.
+//! - [`skew`]: how far a node's clock is off.
 //! - [`node`]: what a stream and the commit task share.
 //! - [`commit`]: one transaction an interval; only then acknowledgements.
 //! - [`owners`]: numbers of owners, remembered.
@@ -16,10 +19,15 @@
 //! stream that folds, the newest; a batch that was folded before is skipped by its sequence; what
 //! waits is bounded for each node, and a full node is not read from.
 
+mod batch;
 mod commit;
 pub mod events;
+mod greet;
+pub mod holder;
 mod node;
 mod owners;
+mod segment;
+mod skew;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -29,7 +37,7 @@ use crate::fold::FoldOptions;
 use crate::latest::Latest;
 use events::{Events, wall_ms};
 use gpuledger_ledger::{Ledger, LedgerError, NodeKey};
-use gpuledger_proto::ids::NodeName;
+use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
 use gpuledger_proto::v1;
 use gpuledger_proto::v1::telemetry_server::Telemetry;
 use node::{Mailbox, Node};
@@ -65,19 +73,25 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct Refusal {
     pub reason: v1::RefusalReason,
     pub message: String,
+    /// The batch whose content is refused, and would be again.
+    pub batch: Option<(Epoch, Sequence)>,
 }
 
 impl Refusal {
     fn moved(message: &str) -> Self {
-        Self { reason: v1::RefusalReason::Moved, message: message.to_owned() }
+        Self { reason: v1::RefusalReason::Moved, message: message.to_owned(), batch: None }
     }
 
     fn invalid(message: impl Into<String>) -> Self {
-        Self { reason: v1::RefusalReason::Invalid, message: message.into() }
+        Self { reason: v1::RefusalReason::Invalid, message: message.into(), batch: None }
+    }
+
+    fn of_batch(epoch: Epoch, sequence: Sequence, message: impl Into<String>) -> Self {
+        Self { batch: Some((epoch, sequence)), ..Self::invalid(message) }
     }
 
     fn unavailable(message: impl Into<String>) -> Self {
-        Self { reason: v1::RefusalReason::Unavailable, message: message.into() }
+        Self { reason: v1::RefusalReason::Unavailable, message: message.into(), batch: None }
     }
 
     /// A ledger's error, told to the agent: its own fault or the store's.
@@ -177,7 +191,7 @@ impl Ingest {
     }
 
     /// Serves one stream: messages come in by `inbound`, answers go out by what is returned.
-    fn serve<S>(&self, inbound: S) -> ReceiverStream<Result<v1::CollectorMessage, Status>>
+    pub fn serve<S>(&self, inbound: S) -> ReceiverStream<Result<v1::CollectorMessage, Status>>
     where
         S: Stream<Item = Result<v1::AgentMessage, Status>> + Send + Unpin + 'static,
     {
@@ -214,7 +228,9 @@ impl Shared {
     fn claim(&self, name: &NodeName, key: NodeKey, mailbox: &Arc<Mailbox>) -> Arc<Node> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let node = nodes.entry(name.clone()).or_insert_with(|| Arc::new(Node::new(name.clone(), key)));
-        node.claim(mailbox);
+        if node.claim(mailbox, (self.clock)()) {
+            self.events.contested(name);
+        }
         Arc::clone(node)
     }
 
@@ -223,7 +239,7 @@ impl Shared {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let inner = node.lock();
         let known = nodes.get(&node.name).is_some_and(|known| std::ptr::eq(&raw const **known, node));
-        if known && inner.stream.is_none() && inner.uncommitted() == 0 {
+        if known && inner.stream.is_none() && inner.uncommitted() == 0 && !inner.is_careful() {
             nodes.remove(&node.name);
         }
     }
