@@ -145,10 +145,11 @@ impl ArchivedLedger {
         Ok((length, sha256, sums))
     }
 
-    /// Takes back a file that was not entered. What fails here is left to `gc`.
+    /// Takes back a file that will not be entered: nobody else knows its name. The entry goes last, so
+    /// that `gc` finds what could not be removed.
     async fn abandon(&self, file: &PendingFile) {
-        if self.store.forget_files(std::slice::from_ref(&file.path)).await.is_ok() {
-            let _ = self.files.remove(&file.path).await;
+        if self.files.remove(&file.path).await.is_ok() {
+            let _ = self.store.forget_files(std::slice::from_ref(&file.path)).await;
         }
     }
 }

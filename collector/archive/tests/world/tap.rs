@@ -1,0 +1,171 @@
+//! A store with a trap before and after its transactions.
+
+use async_trait::async_trait;
+use gpuledger_ledger::sqlite::SqliteLedger;
+use gpuledger_ledger::*;
+use gpuledger_proto::frame::{Inventory, Owner};
+use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
+use std::sync::Mutex;
+use tokio::sync::{Notify, mpsc};
+
+type Result<T> = std::result::Result<T, LedgerError>;
+
+/// What happens at the next publish.
+pub enum Trap {
+    /// These are committed just before it.
+    Commits(Vec<NodeCommit>),
+    /// The process dies before it: whoever waits for it waits for ever.
+    DieBefore,
+    /// It is done, and the answer is lost.
+    LoseAnswer,
+    /// Somebody clears up just before it, as if the writer were dead.
+    Forget,
+}
+
+pub struct Tap {
+    store: SqliteLedger,
+    trap: Mutex<Option<Trap>>,
+    died: Notify,
+}
+
+impl Tap {
+    pub fn new(store: SqliteLedger) -> Self {
+        Self { store, trap: Mutex::default(), died: Notify::new() }
+    }
+
+    pub fn set(&self, trap: Trap) {
+        *self.trap.lock().unwrap() = Some(trap);
+    }
+
+    /// Waits for [`Trap::DieBefore`] to spring.
+    pub async fn died(&self) {
+        self.died.notified().await;
+    }
+
+    /// Takes the trap away; whether it was still set.
+    pub fn disarm(&self) -> bool {
+        self.trap.lock().unwrap().take().is_some()
+    }
+}
+
+#[async_trait]
+impl Ledger for Tap {
+    async fn node(&self, name: &NodeName) -> Result<NodeKey> {
+        self.store.node(name).await
+    }
+    async fn register(&self, node: NodeKey, inventory: &Inventory) -> Result<Vec<Registered>> {
+        self.store.register(node, inventory).await
+    }
+    async fn owners(&self, owners: &[Owner]) -> Result<Vec<OwnerKey>> {
+        self.store.owners(owners).await
+    }
+    async fn state(&self, node: NodeKey) -> Result<NodeState> {
+        self.store.state(node).await
+    }
+    async fn sequence(&self, node: NodeKey, epoch: Epoch) -> Result<Sequence> {
+        self.store.sequence(node, epoch).await
+    }
+    async fn commit(&self, commits: Vec<NodeCommit>) -> Result<Vec<CommitOutcome>> {
+        self.store.commit(commits).await
+    }
+    async fn nodes(&self) -> Result<Vec<NodeRecord>> {
+        self.store.nodes().await
+    }
+    async fn gpus(&self) -> Result<Vec<GpuRecord>> {
+        self.store.gpus().await
+    }
+    async fn all_owners(&self) -> Result<Vec<OwnerRecord>> {
+        self.store.all_owners().await
+    }
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>> {
+        self.store.gpu_hours(wanted).await
+    }
+    async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>> {
+        self.store.node_hours(range).await
+    }
+    async fn gpu_totals(&self) -> Result<Vec<GpuTotal>> {
+        self.store.gpu_totals().await
+    }
+    async fn put_assets(&self, assets: Vec<StoredAsset>) -> Result<()> {
+        self.store.put_assets(assets).await
+    }
+    async fn assets(&self) -> Result<Vec<StoredAsset>> {
+        self.store.assets().await
+    }
+    async fn check(&self) -> Result<Vec<String>> {
+        self.store.check().await
+    }
+}
+
+#[async_trait]
+impl Store for Tap {
+    async fn open_gpu_hours(&self, wanted: &Wanted) -> Result<(Vec<(GpuHourKey, GpuHour)>, Vec<DayFile>)> {
+        self.store.open_gpu_hours(wanted).await
+    }
+    async fn open_node_hours(
+        &self,
+        range: HourRange,
+    ) -> Result<(Vec<(Hour, NodeKey, NodeHour)>, Vec<DayFile>)> {
+        self.store.open_node_hours(range).await
+    }
+    async fn open_gpu_totals(&self) -> Result<(Vec<GpuTotal>, Vec<DayFile>)> {
+        self.store.open_gpu_totals().await
+    }
+    async fn expired(&self) -> Result<(Vec<GpuTotal>, Vec<(NodeKey, NodeHour)>)> {
+        self.store.expired().await
+    }
+    async fn open_days(&self, table: Table, before: Day) -> Result<Vec<Day>> {
+        self.store.open_days(table, before).await
+    }
+    async fn files(&self) -> Result<Vec<DayFile>> {
+        self.store.files().await
+    }
+    async fn begin_file(&self, table: Table, day: Day, now_ms: u64) -> Result<PendingFile> {
+        self.store.begin_file(table, day, now_ms).await
+    }
+    async fn publish(&self, publish: Publish) -> Result<CommitOutcome> {
+        let trap = self.trap.lock().unwrap().take();
+        match trap {
+            None => return self.store.publish(publish).await,
+            Some(Trap::DieBefore) => {
+                self.died.notify_one();
+                std::future::pending::<()>().await;
+            }
+            Some(Trap::Commits(commits)) => {
+                let outcomes = self.store.commit(commits).await?;
+                assert!(outcomes.iter().all(|outcome| *outcome == CommitOutcome::Committed));
+            }
+            Some(Trap::LoseAnswer) => {
+                self.store.publish(publish).await?;
+                let reason = "connection lost".to_owned();
+                return Err(LedgerError::Failed { operation: "publish a closed day", reason });
+            }
+            Some(Trap::Forget) => self.store.forget_files(std::slice::from_ref(&publish.file.path)).await?,
+        }
+        self.store.publish(publish).await
+    }
+    async fn expire(
+        &self,
+        file: &DayFile,
+        gpus: Vec<GpuTotal>,
+        nodes: Vec<(NodeKey, NodeHour)>,
+        now_ms: u64,
+    ) -> Result<CommitOutcome> {
+        self.store.expire(file, gpus, nodes, now_ms).await
+    }
+    async fn forget_files(&self, paths: &[String]) -> Result<()> {
+        self.store.forget_files(paths).await
+    }
+    async fn archive_location(&self) -> Result<Option<String>> {
+        self.store.archive_location().await
+    }
+    async fn set_archive_location(&self, location: &str) -> Result<()> {
+        self.store.set_archive_location(location).await
+    }
+    async fn export(&self, to: mpsc::Sender<Vec<Record>>) -> Result<()> {
+        self.store.export(to).await
+    }
+    async fn import(&self, from: mpsc::Receiver<Vec<Record>>) -> Result<()> {
+        self.store.import(from).await
+    }
+}
