@@ -8,20 +8,28 @@
 //! ```
 
 mod commits;
+mod days;
+mod holders;
 mod register;
 pub mod samples;
+mod transfer;
 
 pub use commits::*;
+pub use days::*;
+pub use holders::*;
 pub use register::*;
+pub use transfer::*;
 
 use crate::{LedgerError, Store};
 use async_trait::async_trait;
 
-/// A place for one ledger, empty at first.
+/// A place for two ledgers, empty at first.
 #[async_trait]
 pub trait Bed: Send + Sync {
     /// Opens the ledger that is kept here. What was opened before has been dropped.
     async fn open(&self) -> Result<Box<dyn Store>, LedgerError>;
+    /// Opens the other ledger, which has nothing in common with the first.
+    async fn open_second(&self) -> Result<Box<dyn Store>, LedgerError>;
 }
 
 /// What a case ends with: a ledger error where there must be none fails the test.
@@ -55,6 +63,32 @@ macro_rules! ledger_suite {
             everything_is_there_after_reopening,
             two_writers_of_one_node_commit_once,
             a_sound_ledger_has_no_faults,
+            a_gpu_is_taken_over_with_the_memory_of_its_chain,
+            a_takeover_of_what_has_moved_writes_nothing,
+            rows_of_a_gpu_that_another_node_holds_are_not_written,
+            a_takeover_meets_a_commit_of_the_node_that_loses,
+            a_node_that_never_committed_can_lose_its_gpus,
+            of_two_nodes_that_take_a_gpu_at_once_one_has_it,
+            an_epoch_belongs_to_the_node_that_committed_first,
+            a_published_day_leaves_the_store,
+            files_are_given_for_the_days_of_a_range,
+            a_store_alone_refuses_to_read_closed_days,
+            a_row_that_changed_since_it_was_read_is_not_published,
+            a_row_that_came_since_stays_in_the_store,
+            a_newer_file_supersedes_the_current_one,
+            a_second_writer_of_a_day_displaces_the_first,
+            a_writer_whose_entry_was_cleared_away_publishes_nothing,
+            only_pending_and_superseded_files_are_forgotten,
+            an_expired_day_leaves_its_totals,
+            open_days_are_those_before_a_day_oldest_first,
+            rows_and_files_are_of_one_moment,
+            only_the_gpus_that_are_wanted_are_read,
+            the_archives_location_is_kept,
+            what_is_copied_is_equal_and_goes_on,
+            one_row_makes_two_ledgers_different,
+            an_export_is_in_order_and_ends_with_its_count,
+            a_ledger_that_is_not_empty_takes_no_import,
+            an_import_that_is_cut_off_leaves_nothing,
         );
     };
     (@ $bed:expr; $($case:ident,)*) => {

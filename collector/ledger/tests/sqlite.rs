@@ -28,6 +28,10 @@ impl Bed for FileBed {
     async fn open(&self) -> Result<Box<dyn Store>, LedgerError> {
         Ok(Box::new(SqliteLedger::open(&self.path())?))
     }
+
+    async fn open_second(&self) -> Result<Box<dyn Store>, LedgerError> {
+        Ok(Box::new(SqliteLedger::open(&self.0.path().join("second.db"))?))
+    }
 }
 
 gpuledger_ledger::ledger_suite!(FileBed::new());
