@@ -156,6 +156,17 @@ async fn sqlite(path: PathBuf, access: Access) -> Result<SqliteLedger, StoreErro
     Ok(opened.await.map_err(|error| StoreError::Runtime(error.to_string()))??)
 }
 
-async fn postgres(_url: &PostgresUrl, _access: Access) -> Result<Arc<dyn Store>, StoreError> {
+#[cfg(feature = "postgres")]
+async fn postgres(url: &PostgresUrl, access: Access) -> Result<Arc<dyn Store>, StoreError> {
+    use gpuledger_ledger::postgres::PostgresLedger;
+    Ok(Arc::new(match access {
+        Access::Write => PostgresLedger::connect(url.expose()).await?,
+        Access::Read => PostgresLedger::connect_read_only(url.expose()).await?,
+    }))
+}
+
+#[cfg(not(feature = "postgres"))]
+#[allow(clippy::unused_async, reason = "the same signature as with the feature")]
+async fn postgres(_: &PostgresUrl, _: Access) -> Result<Arc<dyn Store>, StoreError> {
     Err(StoreError::NoPostgres)
 }
