@@ -15,7 +15,7 @@ mod check;
 mod commit;
 mod days;
 mod fault;
-mod key;
+pub(crate) mod key;
 mod migrations;
 mod open;
 mod read;

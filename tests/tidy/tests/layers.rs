@@ -13,7 +13,7 @@ const MAY_DEPEND: [(&str, &[&str]); 7] = [
     ("agent/spool", &[]),
     ("agent", &["gpuledger-units", "gpuledger-proto", "gpuledger-spool"]),
     ("collector/tco", &["gpuledger-units"]),
-    ("collector/ledger", &["gpuledger-units", "gpuledger-proto"]),
+    ("collector/ledger", &["gpuledger-units", "gpuledger-proto", "gpuledger-real-postgres"]),
     ("collector", &["gpuledger-units", "gpuledger-proto", "gpuledger-ledger", "gpuledger-tco"]),
 ];
 

@@ -20,7 +20,7 @@ const HOUR_SHIFT: u32 = GPU_BITS + OWNER_BITS;
 const NODE_SHIFT: u32 = HOUR_SHIFT - NODE_BITS;
 
 /// Number of the first hour that no longer fits.
-const HOUR_END: u32 = FIRST_HOUR + (1 << HOUR_BITS);
+pub const HOUR_END: u32 = FIRST_HOUR + (1 << HOUR_BITS);
 
 fn hour_part(hour: Hour) -> Result<i64, LedgerError> {
     if (FIRST_HOUR..HOUR_END).contains(&hour.0) {
