@@ -173,6 +173,8 @@ impl App {
         }
         self.uplink_stop.cancel();
         let _ = tokio::time::timeout(UPLINK_PATIENCE, self.uplink).await;
+        // A spool that was sent whole is empty then, and free for any node. Else it stays as it is.
+        let _ = self.spool.on_disk(gpuledger_spool::Spool::close_segment).await;
         Stopped { waiting_batches: self.spool.waiting_batches() }.emit(&self.counters);
     }
 }

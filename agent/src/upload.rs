@@ -12,12 +12,15 @@
 //! - a collector that is away, restarts, refuses or misbehaves ends the stream and nothing else: the
 //!   next one is tried after a pause that doubles, with jitter, from `backoff_first` to
 //!   `backoff_most`, for ever;
+//! - a batch that the collector refuses again and again for what is in it holds up nothing for ever:
+//!   it is set aside in a file of its own, and counted;
 //! - an operator reads of trouble when it begins, when it becomes another one, and when it ends.
 
 mod config;
 mod events;
 mod feed;
 mod flight;
+mod refused;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -27,6 +30,7 @@ pub use events::{UplinkCounts, UplinkEvents};
 
 use crate::record::SpoolHandle;
 use config::Backoff;
+use refused::Refused;
 use session::Broken;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -69,7 +73,7 @@ pub async fn run_over(
     events: Arc<UplinkEvents>,
     cancel: CancellationToken,
 ) -> Result<(), UploadError> {
-    let link = Link { endpoint: config.endpoint()?, connect };
+    let link = Link { endpoint: config.endpoint()?, connect, refused: Refused::default() };
     tokio::select! {
         biased;
         () = cancel.cancelled() => Ok(()),
@@ -77,10 +81,11 @@ pub async fn run_over(
     }
 }
 
-/// How to reach the collector.
+/// How to reach the collector, and what it does not take.
 struct Link<'a> {
     endpoint: Endpoint,
     connect: &'a Connect,
+    refused: Refused,
 }
 
 async fn stream_for_ever(
@@ -97,6 +102,7 @@ async fn stream_for_ever(
             broken => broken,
         };
         events.link_lost(&config.endpoint, &broken);
+        link.refused.note(&broken);
         if events.read().batches_acknowledged > acknowledged {
             backoff.reset();
         }

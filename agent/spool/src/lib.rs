@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `00000000000000000007.segment` | records under one header; the number rises, the lowest is the oldest |
 //! | `….segment.damaged` | a copy of a segment as it was when damage was found in it; for people only |
+//! | `….segment.refused` | one record that the receiver will never take, as a segment; for people only |
 //! | `journal` | what is not a record yet (see [`Journal`]); written without fsync |
 //!
 //! # Format
@@ -38,7 +39,7 @@
 //! 3. Whatever fails, the synced records stay readable: a half-written record is cut off before
 //!    anything else is written behind it, and a failed sync counts as "not written".
 //! 4. The files together stay within the cap. What makes room is, in this order: copies of damaged
-//!    segments, then the oldest segment; unacknowledged records in it are counted as dropped. The
+//!    segments and refused records, then the oldest segment; unacknowledged records in it are counted as dropped. The
 //!    segment being written is never dropped.
 //! 5. An acknowledgement costs no write. Whole segments vanish when all of their records are
 //!    acknowledged; after a restart the receiver tells how far it had come.
@@ -46,6 +47,7 @@
 //!    damage keeps its sound beginning while a copy of the whole is set aside.
 #![forbid(unsafe_code)]
 
+mod aside;
 mod error;
 mod format;
 mod fs;

@@ -17,6 +17,7 @@ const SEGMENT_BYTES_MIN: u64 = 4 * 1024;
 const SEGMENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const SEGMENT_SUFFIX: &str = ".segment";
 const DAMAGED_SUFFIX: &str = ".segment.damaged";
+pub(crate) const REFUSED_SUFFIX: &str = ".segment.refused";
 
 /// How much disk the spool may use.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +92,7 @@ pub struct Spool {
     pub(crate) options: Options,
     pub(crate) segments: BTreeMap<SegmentId, Segment>,
     pub(crate) open: Option<Open>,
-    /// Copies of damaged segments with their sizes, oldest first.
+    /// Copies of damaged segments and of refused records with their sizes, oldest first.
     pub(crate) copies: VecDeque<(PathBuf, u64)>,
     pub(crate) next_id: u64,
     pub(crate) dropped_records: u64,
@@ -141,7 +142,7 @@ impl Spool {
         let mut names = self.fs.list(&self.folder).map_err(|e| SpoolError::io("list", &self.folder, e))?;
         names.sort_unstable();
         let mut recovery = Recovery::default();
-        for (name, id) in names.iter().filter_map(|n| Some((n, number(n, DAMAGED_SUFFIX)?))) {
+        for (name, id) in names.iter().filter_map(|n| Some((n, copy_number(n)?))) {
             self.next_id = self.next_id.max(id.saturating_add(1));
             let path = self.folder.join(name);
             // A copy that cannot be looked at still takes no more than a segment.
@@ -296,6 +297,11 @@ impl Spool {
         self.segments.remove(&id);
         Ok(())
     }
+}
+
+/// The number in the name of a copy.
+fn copy_number(name: &str) -> Option<u64> {
+    [DAMAGED_SUFFIX, REFUSED_SUFFIX].into_iter().find_map(|suffix| number(name, suffix))
 }
 
 /// The number in a file's name; `None` for a file that is none of ours.

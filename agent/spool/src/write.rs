@@ -76,6 +76,13 @@ impl Spool {
         Ok(sequence.saturating_sub(1))
     }
 
+    /// Closes the open segment, so that it goes when all of it is acknowledged, or now. Another one has
+    /// to be begun before the next record.
+    pub fn close_segment(&mut self) -> Result<(), SpoolError> {
+        self.heal()?;
+        self.open.take().map_or(Ok(()), |open| self.retire(open.id))
+    }
+
     /// Sequence that the next record gets; `None` without an open segment.
     pub fn next_sequence(&self) -> Option<u64> {
         self.open.as_ref().map(|open| open.next_sequence)

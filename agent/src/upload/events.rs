@@ -2,6 +2,7 @@
 //! so that the two cannot disagree.
 
 use super::session::Broken;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -17,6 +18,7 @@ pub struct UplinkEvents {
     batches_acknowledged: AtomicU64,
     batches_unsendable: AtomicU64,
     batches_disowned: AtomicU64,
+    batches_set_aside: AtomicU64,
     trouble: Mutex<Option<Trouble>>,
 }
 
@@ -41,6 +43,8 @@ pub struct UplinkCounts {
     /// Batches that the collector had under the same epoch and sequence before they were sent by
     /// this process.
     pub batches_disowned: u64,
+    /// Batches that the collector refused for what is in them, and that were set aside.
+    pub batches_set_aside: u64,
 }
 
 /// Kinds of trouble between which an operator sees a difference.
@@ -66,6 +70,7 @@ impl UplinkEvents {
             batches_acknowledged: read(&self.batches_acknowledged),
             batches_unsendable: read(&self.batches_unsendable),
             batches_disowned: read(&self.batches_disowned),
+            batches_set_aside: read(&self.batches_set_aside),
         }
     }
 
@@ -106,6 +111,15 @@ impl UplinkEvents {
     pub(super) fn unsendable(&self, sequence: u64, error: &prost::DecodeError) {
         add(&self.batches_unsendable, 1);
         tracing::error!(sequence, %error, "passed over a spooled batch that is not a batch");
+    }
+
+    pub(super) fn set_aside(&self, sequence: u64, file: &Path) {
+        add(&self.batches_set_aside, 1);
+        tracing::error!(
+            sequence, file = %file.display(),
+            "set a batch aside that the collector refuses again and again; its time is unmonitored until the file \
+             is renamed to end in .segment and the agent started anew"
+        );
     }
 
     pub(super) fn unreadable(&self, batches: u64) {

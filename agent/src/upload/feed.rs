@@ -3,6 +3,7 @@
 use super::config::UplinkConfig;
 use super::events::UplinkEvents;
 use super::flight::Flight;
+use super::refused::Refused;
 use super::session::Broken;
 use crate::clock::WallClock;
 use crate::record::SpoolHandle;
@@ -26,6 +27,7 @@ pub(super) struct Feed<'a> {
     pub opened: mpsc::Receiver<v1::Opened>,
     pub appended: watch::Receiver<u64>,
     pub clock: &'a WallClock,
+    pub refused: &'a Refused,
 }
 
 /// A segment and its header.
@@ -112,7 +114,7 @@ impl Feed<'_> {
             let (back, records, then) = self.visit(cursor).await?;
             cursor = back;
             for record in records {
-                if let Some(behind_hole) = self.send_batch(record, id, committed).await? {
+                if let Some(behind_hole) = self.send_batch(record, id, epoch, committed).await? {
                     return Ok(Some(behind_hole));
                 }
             }
@@ -166,8 +168,12 @@ impl Feed<'_> {
         &mut self,
         record: Record,
         id: SegmentId,
+        epoch: Epoch,
         committed: u64,
     ) -> Result<Option<u64>, Broken> {
+        if record.sequence > committed && self.refused.is_for_good(epoch, record.sequence) {
+            return self.pass_over(record, id, epoch).await.map(Some);
+        }
         let Record { sequence, payload } = record;
         if sequence <= committed {
             // The cursor was set behind what was committed, so this was written after it was.
@@ -188,6 +194,20 @@ impl Feed<'_> {
         self.events.sent(payload.len());
         self.send(Kind::Batch(batch)).await?;
         Ok(None)
+    }
+
+    /// Sets a batch aside that the collector will never take; gives the sequence behind it.
+    async fn pass_over(&self, record: Record, id: SegmentId, epoch: Epoch) -> Result<u64, Broken> {
+        let sequence = record.sequence;
+        // What is before it must not be let go of with it.
+        self.flight.all_landed().await;
+        if !self.refused.is_aside(epoch, sequence) {
+            let file = self.spool.on_disk(move |spool| spool.set_record_aside(id, &record)).await??;
+            self.refused.set_aside(epoch, sequence);
+            self.events.set_aside(sequence, &file);
+        }
+        self.let_go(id, sequence).await?;
+        Ok(sequence.saturating_add(1))
     }
 
     /// Lets go of a batch that nobody will acknowledge, and of all before it.

@@ -37,7 +37,7 @@ pub(super) enum Broken {
     #[error("the collector closed the stream")]
     Closed,
     #[error("the collector refuses this agent: {message} ({})", reason_name(*.reason))]
-    Refused { reason: i32, message: String },
+    Refused { reason: i32, message: String, batch: Option<(Epoch, u64)> },
     #[error("the collector does not answer")]
     Silent,
     #[error("the collector does not keep to the protocol: {0}")]
@@ -111,6 +111,7 @@ async fn stream(
         opened: to_feed,
         appended: spool.appended(),
         clock: &config.clock,
+        refused: &link.refused,
     };
     let mut listen = pin!(listen(inbound, config.answer_timeout, spool, events, &flight, opened));
     tokio::select! {
@@ -133,7 +134,10 @@ fn welcome(message: Option<v1::CollectorMessage>) -> Result<v1::Welcome, Broken>
 }
 
 fn refused(refusal: v1::Refusal) -> Broken {
-    Broken::Refused { reason: refusal.reason, message: refusal.message }
+    let v1::Refusal { reason, message, epoch, sequence } = refusal;
+    // The epoch is empty unless one batch is meant.
+    let batch = Epoch::from_slice(&epoch).ok().map(|epoch| (epoch, sequence));
+    Broken::Refused { reason, message, batch }
 }
 
 /// The half of a stream that listens. It returns only what broke.

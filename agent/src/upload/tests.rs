@@ -286,6 +286,73 @@ async fn what_cannot_be_read_in_the_spool_is_passed_over_and_what_is_behind_it_i
 }
 
 #[tokio::test]
+async fn a_batch_that_is_refused_for_ever_is_set_aside_and_holds_up_nothing() {
+    let collector = Collector::start(Manner::Detests(4)).await;
+    let mut agent = Agent::new(ROOMY);
+    agent.record(7);
+    let uplink = agent.uplink(&collector.endpoint());
+    drained(&agent).await;
+    agent.record(2);
+    drained(&agent).await;
+    assert_eq!(collector.committed(agent.epoch), [1, 2, 3, 5, 6, 7, 8, 9]);
+    let counts = agent.counts();
+    assert_eq!((counts.refusals, counts.batches_set_aside), (5, 1));
+    assert_eq!(agent.recorder.dropped_batches(), 1);
+    let copies =
+        agent.disk.paths().into_iter().filter(|path| path.extension().is_some_and(|e| e == "refused"));
+    let copies: Vec<_> = copies.map(|path| agent.disk.contents(&path).unwrap()).collect();
+    let batch = v1::Batch::decode(&copies[0][copies[0].len() - payload_bytes(&copies[0])..]).unwrap();
+    assert_eq!((copies.len(), batch.sequence), (1, 4));
+    uplink.stop().await;
+}
+
+#[tokio::test]
+async fn a_spool_that_was_sent_whole_is_free_for_another_node_after_a_clean_end() {
+    let collector = Collector::start(Manner::Good).await;
+    let mut agent = Agent::new(ROOMY);
+    agent.record(3);
+    let uplink = agent.uplink(&collector.endpoint());
+    drained(&agent).await;
+    uplink.stop().await;
+    let renamed = || {
+        agent.disk.kill_process();
+        let identity = Identity { node: NodeName::new("n2").unwrap(), epoch: Epoch::begin(), boot_id: None };
+        Recorder::open_on(
+            Arc::new(agent.disk.clone()),
+            Path::new("/spool"),
+            RecorderOptions::default(),
+            identity,
+        )
+    };
+    assert!(renamed().is_err(), "killed, it does not know what was acknowledged");
+    agent.spool.with(gpuledger_spool::Spool::close_segment).unwrap();
+    assert_eq!(renamed().unwrap().1.waiting_batches(), 0);
+}
+
+/// Bytes of the only record's payload: the file is a head, its blob and the record.
+fn payload_bytes(segment: &[u8]) -> usize {
+    let at = |offset: usize| u32::from_le_bytes(segment[offset..offset + 4].try_into().unwrap()) as usize;
+    at(28 + at(12))
+}
+
+#[tokio::test]
+async fn what_a_collector_has_lost_again_is_sent_as_far_as_it_is_still_there() {
+    let collector = Collector::start(Manner::Good).await;
+    let mut agent = Agent::new(ROOMY);
+    agent.record(6);
+    let uplink = agent.uplink(&collector.endpoint());
+    drained(&agent).await;
+    uplink.stop().await;
+    // Restored from a backup of an earlier hour.
+    collector.forget(agent.epoch, 2);
+    agent.record(1);
+    let uplink = agent.uplink(&collector.endpoint());
+    drained(&agent).await;
+    assert_eq!(collector.committed(agent.epoch), (1..=7).collect::<Vec<_>>());
+    uplink.stop().await;
+}
+
+#[tokio::test]
 async fn cancelling_ends_at_once_and_what_is_in_flight_is_sent_by_the_next_uplink() {
     let collector = Collector::start(Manner::NeverAcks).await;
     let mut agent = Agent::new(ROOMY);

@@ -29,6 +29,8 @@ pub enum Manner {
     NeverOpens,
     /// Acknowledges more than it was sent.
     AcksAhead,
+    /// Refuses this sequence for what is in it.
+    Detests(u64),
 }
 
 #[derive(Default)]
@@ -90,6 +92,11 @@ impl Collector {
 
     pub fn commit(&self, epoch: Epoch, sequences: RangeInclusive<u64>) {
         self.service.store.lock().unwrap().committed.entry(epoch).or_default().extend(sequences);
+    }
+
+    /// Forgets what is behind a sequence.
+    pub fn forget(&self, epoch: Epoch, behind: u64) {
+        self.service.store.lock().unwrap().committed.entry(epoch).or_default().retain(|&s| s <= behind);
     }
 
     /// Everything that was committed, in order.
@@ -164,6 +171,15 @@ impl Service {
                         Kind::Refusal(v1::Refusal { reason, message, ..v1::Refusal::default() }),
                     )
                     .await;
+                }
+                Said::Batch(batch) if manner() == Manner::Detests(batch.sequence) => {
+                    let refusal = v1::Refusal {
+                        reason: v1::RefusalReason::Invalid.into(),
+                        message: "columns, byte 7: no".to_owned(),
+                        epoch: epoch.expect("a segment before its batches").0.as_bytes().to_vec(),
+                        sequence: batch.sequence,
+                    };
+                    return say(&answers, Kind::Refusal(refusal)).await;
                 }
                 Said::Batch(batch) => {
                     next = next.max(batch.sequence + 1);
