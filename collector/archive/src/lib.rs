@@ -3,6 +3,7 @@
 
 mod archived;
 mod check;
+mod checksum;
 mod close;
 mod copy;
 mod expire;

@@ -4,6 +4,7 @@
 //! are. So two reads fetch what is needed, however far away the file is: the end, and then the
 //! wanted columns of the pieces that can hold a wanted GPU.
 
+use crate::checksum::{self, ColumnSums};
 use crate::files::{FileFault, Files};
 use crate::schema::{self, Source};
 use crate::table::{Kind, Row, RowKey};
@@ -61,6 +62,9 @@ pub async fn rows<K: Kind>(files: &Files, file: &DayFile, asked: &Asked) -> Resu
 /// Reads all rows of a file whose bytes are here, and holds them against the sums of the manifest.
 pub fn rows_of_bytes<K: Kind>(file: &DayFile, bytes: Bytes) -> Result<Vec<Row<K>>, FileFault> {
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes).map_err(FileFault::damaged)?;
+    if !checksum::is_sealed(&bytes) {
+        return Err(unsealed());
+    }
     schema::check_metadata(&metadata, K::TABLE, file.day, file.version).map_err(FileFault::Wrong)?;
     let pieces: Vec<usize> = (0..metadata.num_row_groups()).collect();
     let columns = wanted_columns::<K>(&metadata, &Asked::ALL)?;
@@ -74,6 +78,7 @@ async fn metadata(files: &Files, file: &DayFile) -> Result<ParquetMetaData, File
         let end = part(files, &file.path, from..file.bytes).await?;
         let mut reader = ParquetMetaDataReader::new();
         match reader.try_parse_sized(&end, file.bytes) {
+            Ok(()) if !checksum::is_sealed(&end) => return Err(unsealed()),
             Ok(()) => return reader.finish().map_err(FileFault::damaged),
             // It says how much of the end it needs. More than the file has is damage.
             Err(ParquetError::NeedMoreData(needed)) => {
@@ -84,6 +89,10 @@ async fn metadata(files: &Files, file: &DayFile) -> Result<ParquetMetaData, File
             Err(error) => return Err(FileFault::damaged(error)),
         }
     }
+}
+
+fn unsealed() -> FileFault {
+    FileFault::damaged("its metadata does not match its checksum")
 }
 
 async fn part(files: &Files, path: &str, range: Range<u64>) -> Result<Bytes, FileFault> {
@@ -211,8 +220,17 @@ fn decode<K: Kind>(
     sums: &Sums,
 ) -> Result<Vec<Row<K>>, FileFault> {
     let sparse = Arc::new(sparse);
+    let sums_of_columns = ColumnSums::new(metadata);
     let mut rows = Vec::new();
     for &piece in pieces {
+        for (column, _) in columns {
+            let (start, length) = metadata.row_group(piece).column(*column).byte_range();
+            let length = usize::try_from(length).map_err(FileFault::damaged)?;
+            let bytes = sparse.get_bytes(start, length).map_err(FileFault::damaged)?;
+            if !sums_of_columns.is_right(piece, *column, &bytes) {
+                return Err(FileFault::damaged("a column does not match its checksum"));
+            }
+        }
         decode_piece(metadata.row_group(piece), &sparse, columns, asked, &mut rows)?;
     }
     let whole = asked.subjects.is_none() && rows.len() == usize::try_from(sums.rows).unwrap_or(usize::MAX);

@@ -12,7 +12,7 @@
 //!
 //! `power_max_mw` and `temperature_max_mc` may be NULL: nothing was measured. All else is never NULL.
 //! Key-value metadata: `gpuledger.schema` (1), `gpuledger.table`, `gpuledger.day`,
-//! `gpuledger.version` and `gpuledger.writer`. A reader takes columns by name, so that a later
+//! `gpuledger.version` and `gpuledger.writer`, and checksums (`checksum.rs`). A reader takes columns by name, so that a later
 //! version may add some; what the meaning of a column depends on is a new schema number, which an
 //! older reader refuses.
 

@@ -1,5 +1,6 @@
 //! Rows into the bytes of a file.
 
+use crate::checksum;
 use crate::names::Names;
 use crate::schema::{self, Column, Source};
 use crate::table::{Kind, Number, Row};
@@ -43,7 +44,18 @@ pub fn encode<K: Kind>(file: &PendingFile, rows: &[Row<K>], names: &Names) -> Re
         }
         group.close()?;
     }
-    Ok(writer.into_inner()?)
+    writer.flush().map_err(ParquetError::from)?;
+    let sums = checksum::entries(writer.inner(), writer.flushed_row_groups()).ok_or_else(unfinished)?;
+    for entry in sums {
+        writer.append_key_value_metadata(entry);
+    }
+    let mut bytes = writer.into_inner()?;
+    checksum::seal(&mut bytes).ok_or_else(unfinished)?;
+    Ok(bytes)
+}
+
+fn unfinished() -> ParquetError {
+    ParquetError::General("the file's own metadata does not describe it".to_owned())
 }
 
 fn properties<K: Kind>(
