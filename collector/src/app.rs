@@ -8,6 +8,7 @@
 mod archive;
 mod serve;
 mod size;
+mod watched;
 
 use crate::config::Config;
 use crate::costing::MonthCosts;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
+use watched::{Standing, Watched};
 
 /// Why the collector did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +64,7 @@ pub struct Running {
     pub ledger: Arc<dyn Ledger>,
     pub latest: Arc<Latest>,
     ingest: Arc<Ingest>,
+    standing: Arc<Standing>,
     servers: Servers,
     /// Work that keeps `/metrics` fresh; ended with the collector.
     background: JoinSet<()>,
@@ -79,6 +82,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let mut running = start(config).await?;
     tell_supervisor(sd_notify::NotifyState::Ready);
     let ended = tokio::select! {
+        biased;
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
         error = running.servers.failed() => Some(error),
@@ -104,15 +108,19 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         .map_err(|error| AppError::Runtime { operation: "set up the counters", reason: error.to_string() })?;
     let health = Arc::new(health);
     let latest = Arc::new(Latest::default());
-    let ingest = Ingest::start(Arc::clone(&ledger), Arc::clone(&latest), Arc::clone(&health), config.ingest);
     let mut background = JoinSet::new();
+    let standing = Arc::new(Standing::default());
+    let watched = Arc::new(Watched::new(Arc::clone(&ledger), Arc::clone(&standing)));
+    let mender = Arc::clone(&watched);
+    background.spawn(async move { mender.mend().await });
+    let ingest = Ingest::start(watched, Arc::clone(&latest), Arc::clone(&health), config.ingest);
     let exporter = exporter(&ledger, fleet, &latest, &health, &mut background);
     background.spawn(size::watch(config.ledger.clone(), health));
     let keeper = archive::keep(&config.archive, opened.archive.as_ref(), &mut background);
-    let router = http::router(exporter, readiness(&ingest, keeper));
+    let router = http::router(exporter, readiness(&standing, keeper));
     let servers = Servers::start(grpc, TelemetryService(Arc::clone(&ingest)), http_listener, router);
     tracing::info!(grpc = %grpc_addr, http = %http_addr, ledger = %config.ledger, "serving");
-    Ok(Running { grpc_addr, http_addr, ledger, latest, ingest, servers, background })
+    Ok(Running { grpc_addr, http_addr, ledger, latest, ingest, standing, servers, background })
 }
 
 impl Running {
@@ -126,7 +134,7 @@ impl Running {
 
     /// Why batches are not acknowledged at present; `None` while all is well.
     pub fn unready(&self) -> Option<String> {
-        self.ingest.unready()
+        self.standing.trouble()
     }
 }
 
@@ -179,9 +187,9 @@ fn exporter(
 }
 
 /// Ready is who can acknowledge. Trouble with closed days is told beside it: nothing waits for them.
-fn readiness(ingest: &Arc<Ingest>, keeper: Option<Arc<Keeper>>) -> http::ReadyCheck {
-    let ingest = Arc::clone(ingest);
-    Arc::new(move || match ingest.unready() {
+fn readiness(standing: &Arc<Standing>, keeper: Option<Arc<Keeper>>) -> http::ReadyCheck {
+    let standing = Arc::clone(standing);
+    Arc::new(move || match standing.trouble() {
         Some(reason) => Err(reason),
         None => Ok(keeper.as_ref().and_then(|keeper| keeper.status().trouble)),
     })

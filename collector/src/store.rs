@@ -6,18 +6,22 @@
 //! both can be moved together. A PostgreSQL ledger has no such folder: until one is configured, none of
 //! its days are closed.
 
+pub mod backup;
 mod location;
+pub mod migrate;
+mod place;
 #[cfg(test)]
 mod tests;
 
 pub use location::{Location, LocationError, PostgresUrl};
+pub use place::OWN_FOLDER;
 
 use crate::verify::ClosedDays;
 use async_trait::async_trait;
 use gpuledger_archive::{ArchivedLedger, Root, RootError};
 use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::{DayFile, DayRows, FileStatus, Ledger, LedgerError, Store};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What a command does with a ledger.
@@ -84,16 +88,14 @@ pub struct Archive {
 /// whoever opens it for writing has the ledger remember it.
 pub async fn open(location: &Location, archive: Option<&str>, access: Access) -> Result<Opened, StoreError> {
     let store = open_store(location, access).await?;
-    let remembered = store.archive_location().await?;
-    let own = own_archive(location);
-    let before = remembered.as_deref().or(own.as_deref());
-    let Some(place) = archive.or(before) else {
+    let before = place::of(store.as_ref(), location).await?;
+    let Some(place) = archive.or(before.as_deref()) else {
         return Ok(Opened { ledger: store.clone(), store, archive: None });
     };
-    let root = root_of(place, location)?;
+    let root = place::root(place, location)?;
     let days = Arc::new(ArchivedLedger::open(store.clone(), root.clone())?);
-    if access == Access::Write && archive.is_some() && archive != before {
-        check_moved(&days, &root, before).await?;
+    if access == Access::Write && archive.is_some() && archive != before.as_deref() {
+        check_moved(&days, &root, before.as_deref()).await?;
         store.set_archive_location(place).await?;
     }
     Ok(Opened { ledger: days.clone(), store, archive: Some(Archive { days, root }) })
@@ -105,25 +107,6 @@ pub async fn open_store(location: &Location, access: Access) -> Result<Arc<dyn S
         Location::File(path) => Ok(Arc::new(sqlite(path.clone(), access).await?)),
         Location::Postgres(url) => postgres(url, access).await,
     }
-}
-
-/// The folder that an SQLite ledger has for its closed days unless another place is named.
-pub fn own_archive(location: &Location) -> Option<String> {
-    let name = location.file()?.file_name()?.to_string_lossy().into_owned();
-    Some(format!("{name}.days"))
-}
-
-/// The place that a text names for a ledger's archive; a relative folder lies beside the ledger.
-pub fn root_of(text: &str, location: &Location) -> Result<Root, StoreError> {
-    let is_relative = !text.contains("://") && Path::new(text).is_relative();
-    let beside = match location {
-        Location::File(path) => path.parent().unwrap_or(Path::new("")),
-        Location::Postgres(url) if is_relative => {
-            return Err(StoreError::NoFolder { text: text.to_owned(), ledger: url.to_string() });
-        }
-        Location::Postgres(_) => Path::new(""),
-    };
-    Ok(Root::parse(text, beside)?)
 }
 
 /// Closed days that the ledger has already must be at a new place before it is taken.

@@ -54,6 +54,7 @@ impl Servers {
     /// Waits until a server ends by itself, which it must not.
     pub async fn failed(&mut self) -> AppError {
         let (operation, ended) = tokio::select! {
+            biased;
             ended = &mut self.grpc => ("serve agents", ended),
             ended = &mut self.http => ("serve HTTP", ended),
         };

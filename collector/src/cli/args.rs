@@ -15,6 +15,7 @@ Examples:
   gpuledger --ledger ledger.db --fleet fleet.toml report tco --from 2026-10-01 --to 2026-11-01
   gpuledger --ledger ledger.db report energy --from 2026-10-01 --to 2026-10-02 --by node,hour
   gpuledger --ledger ledger.db verify
+  gpuledger --ledger ledger.db backup --out ledger-2026-11-20.db
 
 Exit codes: 0 done; 1 a check found something; 2 wrong use or bad input, nothing changed;
 3 failed at run time.";
@@ -31,6 +32,58 @@ Examples:
 
 The whole file is checked before anything is written. The same import a second time, or time that
 the ledger has counted already, adds nothing.";
+
+const VERIFY_NOTES: &str = "\
+One line for each check, with the promise that it is about: `ok`, or `BROKEN` and below it what is wrong.
+Everything is read: the store, the file of every closed day with its checksum and sums, and the totals
+of what has expired. A collector may go on meanwhile; nothing is changed.
+
+Exit codes: 0 every promise holds; 1 one is broken; 2 there is no such ledger; 3 it cannot be read.";
+
+const BACKUP_NOTES: &str = "\
+The backup is the ledger of one moment; a collector may go on meanwhile. FILE is a whole SQLite ledger,
+whatever the original is in. Closed days in a folder are copied to FILE.days; in an object store they
+stay and are referenced, so keep what the backup names there.
+
+To look into a backup, name it: gpuledger --ledger FILE verify
+To restore it, stop the collector and put both in the ledger's place:
+    rm -f ledger.db ledger.db-wal ledger.db-shm
+    mv FILE ledger.db
+    mv FILE.days ledger.db.days        (the days that are there already are the same or newer)
+To restore it into PostgreSQL: gpuledger --ledger FILE migrate --to postgres://USER@HOST/DATABASE
+Agents then go on by themselves. What they had sent since the backup is no longer in their spools: the
+energy of that time is in the next reading of each counter, its hours are unmonitored.
+
+Examples:
+    gpuledger --ledger /var/lib/gpuledger/ledger.db backup --out /backup/ledger-$(date +%F).db
+    gpuledger --ledger postgres://ledger@db/gpu backup --out /backup/ledger.db";
+
+const MIGRATE_NOTES: &str = "\
+The old ledger is only read and stays as it is; the new place must be empty. At the end both are read
+again and compared, record by record: the same SHA-256 over nodes, GPUs, owners, sequences, assets,
+files and rows. Stop the collector first, or it will write to the old ledger meanwhile, which is found.
+
+Closed days are copied where --archive says; without it to LOCATION.days for an SQLite file. Else they
+stay where they are and belong to the new ledger: then neither `serve` nor `gc` may be run on the old one.
+
+Exit codes: 0 copied and equal; 1 copied and found different; 2 the new place is not empty or not
+usable, nothing was changed; 3 failed at run time.
+
+Examples:
+    gpuledger --ledger ledger.db migrate --to postgres://ledger@db/gpu --archive s3://bucket/gpu
+    gpuledger --ledger postgres://ledger@db/gpu migrate --to ledger.db";
+
+const GC_NOTES: &str = "\
+Files of closed days become superfluous where a newer version of the day replaced them, where they are
+older than archive.keep_days, and where a collector died between writing a file and entering it. `serve`
+removes by itself all but those of which the ledger knows nothing; this command removes those too.
+
+One place, one ledger: two ledgers with the same archive take each other's files for superfluous. Look
+first, with --dry-run.
+
+Examples:
+    gpuledger --ledger ledger.db gc --dry-run
+    gpuledger --config /etc/gpuledger/collector.toml gc --grace 24h";
 
 /// What GPU servers cost: readings in, money out.
 #[derive(Debug, Parser)]
@@ -70,7 +123,45 @@ pub enum Command {
     #[command(subcommand)]
     Report(Report),
     /// Check the ledger's promises: one line each, exit code 1 when one is broken
+    #[command(after_help = VERIFY_NOTES)]
     Verify,
+    /// Write the whole ledger of one moment into a new SQLite file
+    #[command(after_help = BACKUP_NOTES)]
+    Backup {
+        /// The file to write; FILE.days gets the closed days. Neither may exist
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Copy the whole ledger into an empty file or database and prove both equal
+    #[command(after_help = MIGRATE_NOTES)]
+    Migrate(Migrate),
+    /// Remove files of closed days that nobody needs any more
+    #[command(after_help = GC_NOTES)]
+    Gc(Gc),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Migrate {
+    /// The new place: an SQLite file, or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "LOCATION")]
+    pub to: OsString,
+    /// Where the new ledger's closed days go: a folder or s3://BUCKET/PREFIX
+    #[arg(long, value_name = "PLACE")]
+    pub archive: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Gc {
+    /// Name the files and remove none
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Leave files alone for this long after they became superfluous, for those who still read them:
+    /// 30m, 1h, 24h
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = super::period::duration_ms)]
+    pub grace: u64,
+    /// Leave files of which the ledger knows nothing
+    #[arg(long)]
+    pub keep_unknown: bool,
 }
 
 #[derive(Debug, Subcommand)]

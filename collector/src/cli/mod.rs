@@ -4,9 +4,12 @@
 //! Every way to end has its exit code ([`failure::Failure`]).
 
 pub mod args;
+mod backup;
 mod energy;
 pub mod failure;
+mod gc;
 mod import;
+mod migrate;
 mod output;
 pub mod period;
 mod progress;
@@ -52,6 +55,9 @@ fn carry_out(task: Task) -> Result<(), Failure> {
         Task::ReportEnergy(task) => block_on(report::energy(task)),
         Task::ReportTco(task) => block_on(report::tco(*task)),
         Task::Verify(ledger) => block_on(verify::verify(ledger)),
+        Task::Backup(ledger, out) => block_on(backup::backup(ledger, out)),
+        Task::Migrate(task) => block_on(migrate::migrate(task)),
+        Task::Gc(task) => block_on(gc::gc(task)),
     }
 }
 

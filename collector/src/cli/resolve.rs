@@ -12,6 +12,7 @@ use crate::import::mapping::{NodeSource, Quantity};
 use crate::report::StatementFormat;
 use crate::report::energy::{Dimension, EnergyFormat};
 use crate::store::{self, Access, Location, LocationError, Opened, StoreError};
+use gpuledger_archive::GcOptions;
 use gpuledger_proto::ids::NodeName;
 use gpuledger_tco::statement::GroupBy;
 use jiff::tz::TimeZone;
@@ -45,6 +46,22 @@ pub enum Task {
     ReportTco(Box<ReportTco>),
     /// The ledger to check.
     Verify(LedgerAt),
+    /// The ledger to copy, and the file to write.
+    Backup(LedgerAt, PathBuf),
+    Migrate(Migrate),
+    Gc(Gc),
+}
+
+pub struct Migrate {
+    pub from: LedgerAt,
+    pub to: Location,
+    /// Where the new ledger's closed days go.
+    pub archive: Option<String>,
+}
+
+pub struct Gc {
+    pub ledger: LedgerAt,
+    pub options: GcOptions,
 }
 
 pub struct ImportAssets {
@@ -83,7 +100,7 @@ pub struct ReportEnergy {
 }
 
 pub fn task(args: Args) -> Result<Task, Failure> {
-    let ledger = args.ledger.map(location).transpose()?;
+    let ledger = args.ledger.map(|text| location("--ledger", text)).transpose()?;
     let overrides = Overrides { ledger, fleet: args.fleet };
     let config = Config::load(args.config.as_deref(), &overrides);
     let config = config.map_err(|error| Failure::Usage(error.to_string()))?;
@@ -97,16 +114,26 @@ pub fn task(args: Args) -> Result<Task, Failure> {
             Ok(Task::ImportAssets(ImportAssets { ledger: LedgerAt::of(&config), file }))
         }
         Command::Verify => Ok(Task::Verify(LedgerAt::of(&config))),
+        Command::Backup { out } => Ok(Task::Backup(LedgerAt::of(&config), out)),
+        Command::Migrate(args) => {
+            let (from, to) = (LedgerAt::of(&config), location("--to", args.to)?);
+            Ok(Task::Migrate(Migrate { from, to, archive: args.archive }))
+        }
+        Command::Gc(args) => {
+            let options =
+                GcOptions { grace_ms: args.grace, unknown: !args.keep_unknown, dry_run: args.dry_run };
+            Ok(Task::Gc(Gc { ledger: LedgerAt::of(&config), options }))
+        }
     }
 }
 
-fn location(text: OsString) -> Result<Location, Failure> {
+fn location(flag: &str, text: OsString) -> Result<Location, Failure> {
     // A path need not be text; an address is.
     let text = match text.into_string() {
         Ok(text) => text,
         Err(path) => return Ok(Location::File(path.into())),
     };
-    text.parse().map_err(|error: LocationError| Failure::Usage(format!("--ledger: {error}")))
+    text.parse().map_err(|error: LocationError| Failure::Usage(format!("{flag}: {error}")))
 }
 
 fn import_telemetry(config: &Config, args: args::Telemetry) -> Result<Task, Failure> {

@@ -163,21 +163,13 @@ impl Events {
     pub(super) fn committed(&self, committed: usize, moved: usize, took: Duration) {
         self.health.committed(count(committed), count(moved), took);
         tracing::debug!(committed, moved, ?took, "committed");
-        let before = self.unready.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if before.is_some() {
-            tracing::info!("the ledger takes commits again");
-        }
+        *self.unready.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Logged by the ledger's watcher in `app`, together with every other call that fails.
     pub(super) fn commit_failed(&self, nodes: usize, error: &LedgerError) {
         self.health.commit_failed(count(nodes));
-        let reason = error.to_string();
-        let mut unready = self.unready.lock().unwrap_or_else(PoisonError::into_inner);
-        // Once for each reason, not once for each attempt.
-        if unready.as_ref() != Some(&reason) {
-            tracing::error!(%reason, "the agents keep their batches until the ledger can be written again");
-        }
-        *unready = Some(reason);
+        *self.unready.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
     }
 }
 

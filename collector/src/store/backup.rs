@@ -1,0 +1,182 @@
+//! A backup: the whole ledger of one moment in a new SQLite file, and the files of its closed days.
+//!
+//! A collector may go on meanwhile. Files of closed days never change, so those that the copy names are
+//! copied after it. What is being made has another name until it is whole: a file of the name that was
+//! asked for is a complete backup.
+
+use super::{Access, Archive, Location, OWN_FOLDER, Opened, StoreError, open_store, place};
+use gpuledger_archive::{Copied, Root};
+use gpuledger_ledger::transfer::{self, Digest, TransferError};
+use gpuledger_ledger::{DayFile, FileStatus, LedgerError, Store};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A backup could not be made; nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    #[error("{} exists already: a backup is always a new file", .0.display())]
+    Exists(PathBuf),
+    #[error("cannot write {}: {error}", path.display())]
+    Write { path: PathBuf, error: io::Error },
+    #[error("the ledger has closed days and does not say where: set location under [archive]")]
+    NoArchive,
+}
+
+impl BackupError {
+    /// True where something that was given is wrong, so that nothing was begun.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_usage(),
+            Self::Exists(_) | Self::NoArchive => true,
+            Self::Transfer(_) | Self::Write { .. } => false,
+        }
+    }
+}
+
+impl From<LedgerError> for BackupError {
+    fn from(error: LedgerError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct Backup {
+    pub digest: Digest,
+    pub days: Days,
+}
+
+/// What became of the files of closed days.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Days {
+    /// There are none.
+    None,
+    Copied {
+        to: PathBuf,
+        copied: Copied,
+    },
+    /// They stay in the object store.
+    Referenced {
+        files: usize,
+        root: String,
+    },
+}
+
+/// How far it is: records of the ledger, then files of closed days of how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Records(u64),
+    Files(usize, usize),
+}
+
+/// Writes a backup of an open ledger to `out`.
+pub async fn backup(
+    from: &Opened,
+    out: &Path,
+    progress: &mut (dyn FnMut(Step) + Send),
+) -> Result<Backup, BackupError> {
+    let days = folder_of(out);
+    for path in [out, &days] {
+        if path.exists() {
+            return Err(BackupError::Exists(path.to_owned()));
+        }
+    }
+    let mut unfinished = Unfinished::new(out, &days);
+    let copy = open_store(&Location::File(unfinished.file.clone()), Access::Write).await?;
+    transfer::copy(from.store.as_ref(), copy.as_ref(), |records| progress(Step::Records(records))).await?;
+    let days = copy_days(from.archive.as_ref(), copy.as_ref(), &days, progress).await?;
+    let digest = transfer::digest(copy.as_ref()).await?;
+    // Closing folds the log into the file.
+    drop(copy);
+    unfinished.finish(out).map_err(|error| BackupError::Write { path: out.to_owned(), error })?;
+    Ok(Backup { digest, days })
+}
+
+/// Files that are the current ones of their days.
+pub(super) async fn current_files(store: &dyn Store) -> Result<Vec<DayFile>, LedgerError> {
+    let files = store.files().await?;
+    Ok(files.into_iter().filter(|file| file.status == FileStatus::Current).collect())
+}
+
+async fn copy_days(
+    archive: Option<&Archive>,
+    copy: &dyn Store,
+    to: &Path,
+    progress: &mut (dyn FnMut(Step) + Send),
+) -> Result<Days, BackupError> {
+    let files = current_files(copy).await?;
+    let Some(archive) = archive else {
+        return if files.is_empty() { Ok(Days::None) } else { Err(BackupError::NoArchive) };
+    };
+    if !matches!(archive.root, Root::Folder(_)) {
+        copy.set_archive_location(&archive.root.to_string()).await?;
+        return Ok(Days::Referenced { files: files.len(), root: archive.root.to_string() });
+    }
+    if copy.archive_location().await?.is_some() {
+        copy.set_archive_location(OWN_FOLDER).await?;
+    }
+    if files.is_empty() {
+        return Ok(Days::None);
+    }
+    let whole = files.len();
+    let copied = archive
+        .days
+        .copy_files(&files, Root::Folder(to.to_owned()), &mut |done| progress(Step::Files(done, whole)))
+        .await?;
+    Ok(Days::Copied { to: to.to_owned(), copied })
+}
+
+/// Where a ledger of this name looks for its closed days.
+fn folder_of(out: &Path) -> PathBuf {
+    let name = place::own(&Location::File(out.to_owned())).unwrap_or_default();
+    out.with_file_name(name)
+}
+
+/// What is not yet whole; removed unless it is finished.
+pub(super) struct Unfinished {
+    file: PathBuf,
+    days: PathBuf,
+    finished: bool,
+}
+
+impl Unfinished {
+    fn new(out: &Path, days: &Path) -> Self {
+        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        let file = out.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+        // What a process with our number left when it died.
+        remove_ledger(&file);
+        Self { file, days: days.to_owned(), finished: false }
+    }
+
+    /// Gives it its name, where that is still free.
+    fn finish(&mut self, out: &Path) -> io::Result<()> {
+        fs::hard_link(&self.file, out)?;
+        self.finished = true;
+        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        remove_ledger(&self.file);
+        if !self.finished {
+            // It was not there when we began.
+            let _ = fs::remove_dir_all(&self.days);
+        }
+    }
+}
+
+/// Removes an SQLite file and what lies beside it while it is open. What is not there is no error.
+pub(super) fn remove_ledger(file: &Path) {
+    for end in ["", "-wal", "-shm"] {
+        let mut path = file.as_os_str().to_owned();
+        path.push(end);
+        let _ = fs::remove_file(path);
+    }
+}
