@@ -6,6 +6,7 @@
 //! - [`net`]: free ports, waiting with a limit, plain HTTP;
 //! - [`monitored`]: a small fleet under a real Prometheus;
 //! - [`fake`]: a node's simulated GPUs and the truth about what they told;
+//! - [`killing`]: collectors, agents and a database that are killed while they count;
 //! - [`world`]: a collector and nodes as real processes, and what their ledger has counted;
 //! - [`parts`]: what `tests/parts` has put in place.
 //!
@@ -13,6 +14,7 @@
 
 pub mod built;
 pub mod fake;
+pub mod killing;
 pub mod monitored;
 pub mod net;
 pub mod parts;
