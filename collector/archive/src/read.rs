@@ -389,3 +389,6 @@ impl Numbers {
         self.values.next().map(Some).ok_or_else(short)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,11 @@ use gpuledger_units::{Millijoules, Millis, Overflow};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, HashMap};
 
+/// Whether a report by these adds up GPUs alone; else nodes, with their own energy where they know it.
+pub fn is_of_gpus(by: &[Dimension]) -> bool {
+    by.contains(&Dimension::Gpu) || by.contains(&Dimension::Owner)
+}
+
 /// What the ledger holds of a period.
 pub struct Facts {
     pub nodes: Vec<NodeRecord>,
@@ -75,8 +80,7 @@ struct Subject {
 impl Facts {
     /// Rows by what was asked for, in the order of their keys.
     pub fn rows(&self, by: &[Dimension]) -> Result<Vec<EnergyRow>, Overflow> {
-        let of_gpus = by.contains(&Dimension::Gpu) || by.contains(&Dimension::Owner);
-        let parts = if of_gpus { self.gpu_parts()? } else { self.node_parts()? };
+        let parts = if is_of_gpus(by) { self.gpu_parts()? } else { self.node_parts()? };
         let names = Names::of(self);
         let mut sums: BTreeMap<Vec<String>, Sum> = BTreeMap::new();
         for (subject, part) in parts {

@@ -8,18 +8,19 @@ use crate::costing;
 use crate::report::energy::EnergyReport;
 use crate::report::explain;
 use crate::store::Access;
-use gpuledger_ledger::Wanted;
+use gpuledger_ledger::{Columns, Wanted};
 use jiff::Timestamp;
 
 pub async fn energy(task: ReportEnergy) -> Result<(), Failure> {
     let ledger = task.ledger.open(Access::Read).await?.ledger;
     let range = task.period.hours();
+    let wanted = Wanted { columns: Columns::TIME.and(Columns::ENERGY), ..Wanted::all(range) };
     let facts = energy::Facts {
         nodes: ledger.nodes().await?,
         gpus: ledger.gpus().await?,
         owners: ledger.all_owners().await?,
-        node_hours: ledger.node_hours(range).await?,
-        gpu_hours: ledger.gpu_hours(&Wanted::all(range)).await?,
+        node_hours: if energy::is_of_gpus(&task.by) { Vec::new() } else { ledger.node_hours(range).await? },
+        gpu_hours: ledger.gpu_hours(&wanted).await?,
     };
     let overflow = |error: gpuledger_units::Overflow| Failure::Runtime(format!("cannot add up: {error}"));
     let rows = facts.rows(&task.by).map_err(overflow)?;

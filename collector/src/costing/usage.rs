@@ -3,7 +3,8 @@
 use super::{CostingError, nodes_of};
 use crate::fleet::Fleet;
 use gpuledger_ledger::{
-    GpuHour, GpuHourKey, Hour, HourRange, Ledger, NodeHour, NodeKey, OwnerKey, OwnerRecord, Wanted};
+    Columns, GpuHour, GpuHourKey, Hour, HourRange, Ledger, NodeHour, NodeKey, OwnerKey, OwnerRecord, Wanted,
+};
 use gpuledger_proto::frame::Owner;
 use gpuledger_tco::asset::Asset;
 use gpuledger_tco::calendar::UtcHour;
@@ -45,7 +46,8 @@ pub async fn read(
             seen_ms: gpu.first_ms.zip(gpu.last_ms),
         });
     }
-    for (key, row) in ledger.gpu_hours(&Wanted::all(range)).await? {
+    let wanted = Wanted { columns: Columns::TIME.and(Columns::ENERGY), ..Wanted::all(range) };
+    for (key, row) in ledger.gpu_hours(&wanted).await? {
         if let Some(&gpu) = gpu_at.get(&key.gpu) {
             let owner = owners.number.get(&key.owner).copied().unwrap_or(UNKNOWN);
             usage.gpu_rows.push(gpu_row(key, gpu, owner, &row));
