@@ -155,13 +155,17 @@ impl Server {
         let main = pid(process.id())?;
         // Stopped first, so that it starts no other while they are counted.
         kill_process(main, Signal::STOP)?;
-        for child in children(process.id())? {
+        wait_for_state(process.id(), "T")?;
+        let children = children(process.id())?;
+        for &child in &children {
             // One that has just ended by itself is as dead.
             let _ = kill_process(pid(child)?, Signal::KILL);
         }
         kill_process(main, Signal::KILL)?;
         process.wait()?;
-        Ok(())
+        // Each of them holds the shared memory until it is really gone, and so long no other server
+        // starts on these data.
+        children.into_iter().try_for_each(|child| wait_for_state(child, "ZX"))
     }
 
     /// Ends the server in an orderly way, without waiting for its clients.
@@ -233,14 +237,31 @@ fn children(parent: u32) -> Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // The name, in brackets, may hold anything; state and parent follow it.
-        let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
-        let of = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
-        if of == Some(parent.to_string().as_str()) {
+        if state(number).is_some_and(|(_, of)| of == parent) {
             found.push(number);
         }
     }
     Ok(found)
+}
+
+/// State and parent of a process; `None` for one that is gone.
+fn state(number: u32) -> Option<(String, u32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+    // The name, in brackets, may hold anything; state and parent follow it.
+    let mut rest = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((rest.next()?.to_owned(), rest.next()?.parse().ok()?))
+}
+
+/// Waits until a process is in one of these states, or gone: a signal takes its time.
+fn wait_for_state(number: u32, states: &str) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    while let Some((state, _)) = state(number).filter(|(state, _)| !states.contains(state.as_str())) {
+        if Instant::now() > until {
+            bail!("process {number} of the server remains in state {state}");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// A port that nobody listens on right now.
