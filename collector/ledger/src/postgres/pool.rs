@@ -133,10 +133,10 @@ pub async fn begin(client: &mut Client, mode: Mode, span: Span) -> Result<Transa
         Mode::Read => builder.isolation_level(IsolationLevel::RepeatableRead).read_only(true),
         Mode::Write => builder.isolation_level(IsolationLevel::ReadCommitted),
     };
-    let transaction = builder.start().await.map_err(|error| {
-        // A db error here is the server's refusal; anything else is a connection that was dead.
-        if error.as_db_error().is_none() { Fault::Stale(error) } else { Fault::Postgres(error) }
-    })?;
+    let transaction = builder
+        .start()
+        .await
+        .map_err(|error| if is_end(&error) { Fault::Stale(error) } else { Fault::Postgres(error) })?;
     if span == Span::Long {
         transaction
             .batch_execute(
@@ -145,6 +145,15 @@ pub async fn begin(client: &mut Client, mode: Mode, span: Span) -> Result<Transa
             .await?;
     }
     Ok(transaction)
+}
+
+/// Whether an error says that the connection has ended, while nothing was asked of it: it was cut, or
+/// the server closed it with a last word that is only read now.
+fn is_end(error: &Error) -> bool {
+    error.code().is_none_or(|code| {
+        let code = code.code();
+        code.starts_with("57P") || code.starts_with("08") || code == "25P03"
+    })
 }
 
 /// A connection in use. One whose use does not come to an end, because it takes too long or its user

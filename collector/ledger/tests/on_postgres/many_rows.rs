@@ -1,0 +1,76 @@
+//! More rows than one statement, one message or one piece of an export holds.
+
+use super::{node, open, place};
+use gpuledger_ledger::suite::samples;
+use gpuledger_ledger::{CommitOutcome, GpuHourKey, Hour, Ledger, OwnerKey, Record, Store, Wanted};
+use std::time::Duration;
+
+const HOURS: u32 = 10_500;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_of_many_rows_is_whole_and_so_is_its_copy() {
+    let Some((server, url)) = place() else { return };
+    let ledger = open(&url).await;
+    let a = node(&ledger, "a").await;
+    let mut commit = a.commit(0, 0);
+    commit.gpu_hours = (0..HOURS)
+        .flat_map(|n| a.gpus.iter().map(move |&gpu| (Hour(samples::HOUR.0 + n), gpu)))
+        .map(|(hour, gpu)| (GpuHourKey { hour, gpu, owner: OwnerKey::NOBODY }, samples::row()))
+        .collect();
+    let expected = commit.gpu_hours.clone();
+    assert_eq!(samples::commit_one(&ledger, commit).await.unwrap(), CommitOutcome::Committed);
+    assert_eq!(ledger.gpu_hours(&Wanted::all(samples::ALWAYS)).await.unwrap(), expected);
+
+    let copy = open(&server.fresh().unwrap()).await;
+    // A narrow channel: who exports waits for who imports.
+    let (to, from) = tokio::sync::mpsc::channel(1);
+    let (exported, imported) = tokio::join!(ledger.export(to), copy.import(from));
+    exported.unwrap();
+    imported.unwrap();
+    assert_eq!(copy.gpu_hours(&Wanted::all(samples::ALWAYS)).await.unwrap(), expected);
+    assert_eq!(copy.gpu_totals().await.unwrap(), ledger.gpu_totals().await.unwrap());
+    // The copy goes on where the original was, with the next numbers.
+    assert_eq!(samples::commit_one(&copy, a.commit(1, 1)).await.unwrap(), CommitOutcome::Committed);
+    let b = node(&copy, "b").await;
+    assert_eq!((b.key.0, b.gpus[0].0), (a.key.0 + 1, a.gpus[1].0 + 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_is_of_one_moment_and_keeps_nobody_from_committing() {
+    let Some((_, url)) = place() else { return };
+    let ledger = open(&url).await;
+    let a = node(&ledger, "a").await;
+    samples::commit_one(&ledger, a.commit(0, 0)).await.unwrap();
+    let (to, mut from) = tokio::sync::mpsc::channel::<Vec<Record>>(1);
+    let commits = async {
+        // The first piece is the node: from then on the moment is fixed.
+        let first = from.recv().await.unwrap();
+        assert!(matches!(&first[0], Record::Node { .. }), "{first:?}");
+        for at in 1..4 {
+            let outcome =
+                tokio::time::timeout(Duration::from_secs(20), samples::commit_one(&ledger, a.commit(at, at)));
+            assert_eq!(outcome.await.unwrap().unwrap(), CommitOutcome::Committed);
+        }
+        let mut rows = Vec::new();
+        while let Some(piece) = from.recv().await {
+            rows.extend(piece.into_iter().filter(|record| matches!(record, Record::GpuHour(..))));
+        }
+        rows
+    };
+    let (exported, rows) = tokio::join!(ledger.export(to), commits);
+    exported.unwrap();
+    let key = a.row_key(samples::HOUR, OwnerKey::NOBODY);
+    assert_eq!(rows, [Record::GpuHour(key, samples::row())], "as it was before the commits");
+}
+
+#[tokio::test]
+async fn an_export_that_nobody_takes_ends() {
+    let Some((_, url)) = place() else { return };
+    let ledger = open(&url).await;
+    node(&ledger, "a").await;
+    let (to, from) = tokio::sync::mpsc::channel(1);
+    drop(from);
+    let error = ledger.export(to).await.unwrap_err();
+    assert!(error.to_string().contains("stopped taking"), "{error}");
+    assert_eq!(ledger.nodes().await.unwrap().len(), 1, "the ledger goes on");
+}
