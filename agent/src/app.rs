@@ -140,6 +140,7 @@ impl App {
     async fn run(mut self) -> Result<(), RunError> {
         tell_manager(&NotifyState::Ready);
         let failed = tokio::select! {
+            biased;
             _ = self.terminate.recv() => None,
             _ = self.interrupt.recv() => None,
             ended = &mut self.uplink => Some(uplink_failure(ended)),

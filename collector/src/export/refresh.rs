@@ -31,6 +31,7 @@ pub async fn refresh<T, F>(
         }
         let pause = every.max(begun.elapsed().saturating_mul(PAUSE_FACTOR));
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
             () = sender.closed() => return,
         }

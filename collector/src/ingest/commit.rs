@@ -39,12 +39,14 @@ async fn commit_until_stopped(shared: &Shared) -> Result<(), LedgerError> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !shared.stop.is_cancelled() {
         tokio::select! {
+            biased;
             _ = ticks.tick() => {}
             () = shared.hurry.notified() => {}
             () = shared.stop.cancelled() => break,
         }
         round(shared).await?;
         tokio::select! {
+            biased;
             () = tokio::time::sleep(interval / HURRY_DIVISOR) => {}
             () = shared.stop.cancelled() => {}
         }
@@ -75,6 +77,7 @@ async fn round(shared: &Shared) -> Result<(), LedgerError> {
             continue;
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
             () = shared.stop.cancelled() => {}
         }

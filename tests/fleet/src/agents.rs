@@ -193,6 +193,7 @@ impl Agent {
     /// Returns once the collector has committed everything that was recorded.
     pub async fn committed(&mut self) -> Result<(), ReplayError> {
         let ended = tokio::select! {
+            biased;
             () = self.spool.drained() => None,
             ended = &mut self.uplink => Some(ended?),
         };

@@ -19,6 +19,7 @@ pub mod model;
 pub mod progress;
 pub mod register;
 pub mod replay;
+pub mod simulate;
 pub mod truth;
 
 use std::io::IsTerminal as _;

@@ -1,14 +1,17 @@
-//! `gpuledger-fleet`: a simulated fleet of any size into a running collector.
+//! `gpuledger-fleet`: a simulated fleet of any size into a running collector, and a simulation of
+//! everything together with faults.
 //!
 //! The simulated agents are real but for their sampler: recorder, spool, upload. Every GPU of the
-//! fleet says that it is simulated. Exit codes: 0 done, 2 wrong use, 3 failed at run time.
+//! fleet says that it is simulated. Exit codes: 0 done, 1 a simulation broke a
+//! promise, 2 wrong use, 3 failed at run time.
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use gpuledger_fleet::agents::{Plan, Progress};
 use gpuledger_fleet::model::{Fleet, SLOT_MS};
+use gpuledger_fleet::simulate::Simulate;
 use gpuledger_fleet::truth::Truth;
-use gpuledger_fleet::{clock, progress, replay};
+use gpuledger_fleet::{clock, progress, replay as history};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,6 +37,8 @@ struct Args {
 enum Command {
     /// Replay the past days of the fleet through one real agent for each node
     Replay(Replay),
+    /// Run agents, links, collectors and stores with faults that seeds decide, and check every promise
+    Simulate(Simulate),
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,26 +79,32 @@ fn step_ms(seconds: &str) -> Result<u64, String> {
 }
 
 fn main() -> ExitCode {
-    let Args { command: Command::Replay(args) } = Args::parse();
-    gpuledger_fleet::log();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("gpuledger-fleet: cannot start: {error}");
-            return ExitCode::from(3);
-        }
+    let done = match Args::parse().command {
+        Command::Replay(args) => replay(args),
+        Command::Simulate(args) => simulate(&args),
     };
-    match runtime.block_on(run(args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("gpuledger-fleet: {error:#}");
-            ExitCode::from(3)
-        }
+    done.unwrap_or_else(|error| {
+        eprintln!("gpuledger-fleet: {error:#}");
+        ExitCode::from(3)
+    })
+}
+
+fn replay(args: Replay) -> anyhow::Result<ExitCode> {
+    gpuledger_fleet::log();
+    tokio::runtime::Runtime::new().context("cannot start")?.block_on(run(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn simulate(args: &Simulate) -> anyhow::Result<ExitCode> {
+    // What breaks on purpose would fill the screen.
+    if std::env::var_os("RUST_LOG").is_some() {
+        gpuledger_fleet::log();
     }
+    Ok(if args.run()? { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 async fn run(args: Replay) -> anyhow::Result<()> {
-    replay::reachable(&args.collector).await?;
+    history::reachable(&args.collector).await?;
     let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
     let fleet = Arc::new(Fleet::ending_at(clock::now_ms(), args.days, args.nodes, args.gpus, args.seed));
     let plan = Plan {
@@ -111,12 +122,12 @@ async fn run(args: Replay) -> anyhow::Result<()> {
         args.days, args.nodes, args.gpus
     );
     let progress = Arc::new(Progress::default());
-    let agents = progress::shown(&plan, &progress, replay::all(&plan, &progress)).await?;
+    let agents = progress::shown(&plan, &progress, history::all(&plan, &progress)).await?;
     eprintln!("{} samples are committed", progress.recorded());
     if args.live {
         eprintln!("going on live; Ctrl-C ends it");
         let cancel = CancellationToken::new();
-        replay::live(agents, &plan, Duration::from_secs(5), &cancel).until_interrupted(&cancel).await?;
+        history::live(agents, &plan, Duration::from_secs(5), &cancel).until_interrupted(&cancel).await?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ pub async fn shown<R>(plan: &Plan, progress: &Arc<Progress>, work: impl Future<O
     tokio::pin!(work);
     loop {
         tokio::select! {
+            biased;
             result = &mut work => {
                 display.finish();
                 return result;

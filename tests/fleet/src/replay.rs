@@ -69,6 +69,7 @@ impl Live {
     /// fails.
     pub async fn until_interrupted(mut self, cancel: &CancellationToken) -> Result<(), ReplayError> {
         tokio::select! {
+            biased;
             ended = self.ended() => return ended,
             () = interrupted() => cancel.cancel(),
         }
@@ -87,6 +88,7 @@ impl Live {
 async fn interrupted() {
     let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
     tokio::select! {
+        biased;
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }

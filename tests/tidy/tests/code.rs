@@ -99,3 +99,20 @@ fn a_lint_is_silenced_only_with_a_reason() {
     }
     findings.none_or("give `reason = \"…\"`, or mend what the lint says.");
 }
+
+/// Where two branches are ready at once, an unbiased `select!` throws dice that no seed decides: a
+/// simulation would not replay.
+#[test]
+fn every_select_is_biased() {
+    let mut findings = Findings::default();
+    for file in tree().iter().filter(|f| f.is_rust()) {
+        let lines: Vec<(usize, &str)> = file.code().collect();
+        for pair in lines.windows(2) {
+            let [(line, code), (_, next)] = pair else { continue };
+            if code.trim_end().ends_with("select! {") && next.trim() != "biased;" {
+                findings.add_line(file, *line, code.trim());
+            }
+        }
+    }
+    findings.none_or("begin with `biased;` and put what must not wait first.");
+}

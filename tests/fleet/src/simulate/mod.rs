@@ -1,0 +1,40 @@
+//! A deterministic simulation of agents, links, collectors and their store.
+//!
+//! ```text
+//! plan ◀─ seed                                          oracle: every sample taken, every commit
+//!   │                                                     ▲                        │
+//!   ▼                                                     │                        ▼ at the end
+//! run ─▶ machines: hardware ─▶ the agent's own recorder, spool, uplink      the ledger, verify
+//!   │                              │ disk in memory
+//!   ├──▶ link: slow, cut, held ◀───┘
+//!   ├──▶ collector: the product's own ingest and fold behind gRPC
+//!   └──▶ store: the product's own SQLite store, with faults in front of it
+//! ```
+//!
+//! A run is one thread with a clock that stands still while anything works and jumps when all wait,
+//! so that hours pass in a fraction of a second and every run of a seed is the same: its events have
+//! one digest. What would differ is shut out: calls to the store run while the thread waits, the disk
+//! answers at once, identities and pauses come from the seed, every `select!` is biased.
+//!
+//! Checked in every run: no acknowledgement before its commit; every sample that was safe is in the
+//! ledger once, unless an agent says that it dropped it; energy, time by state and samples of every
+//! device are what an independent look at its chain of samples says, and never more than what was
+//! truly used; `verify` holds; all spools drain.
+
+mod agent;
+mod collector;
+mod command;
+mod dice;
+mod hardware;
+mod link;
+mod machine;
+mod many;
+mod oracle;
+mod plan;
+mod run;
+mod store;
+mod trail;
+
+pub use command::Simulate;
+pub use many::{ManyError, Summary, run_all};
+pub use run::RunError;
