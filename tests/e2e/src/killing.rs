@@ -12,15 +12,15 @@
 use crate::process::{Process, run};
 use crate::{built, net};
 use anyhow::{Context as _, Result, ensure};
-use gpuledger_collector::store::{self, Access, Location};
+use gpuledger_collector::store::{self, Access, Location, Opened};
 use gpuledger_fleet::model::{Fleet, between, draw};
 use gpuledger_fleet::truth::{Agreement, Truth};
-use gpuledger_ledger::Ledger;
+use gpuledger_ledger::FileStatus;
 use gpuledger_real_postgres::Server;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -165,21 +165,23 @@ impl Scene {
             finish(agent)?;
         }
         let truth = Truth::until(&self.fleet, STEP_MS, self.until_ms);
-        Ok(truth.compare(self.ledger().await?.as_ref()).await?)
+        Ok(truth.compare(self.open().await?.ledger.as_ref()).await?)
     }
 
-    /// Commits so far, over all nodes.
-    pub async fn commits(&self) -> Result<u64> {
-        let ledger = self.ledger().await?;
+    /// What was written so far: commits of all nodes, and files of closed days in all their versions.
+    pub async fn written(&self) -> Result<(u64, u64)> {
+        let Opened { store, .. } = self.open().await?;
         let mut commits = 0;
-        for node in ledger.nodes().await? {
-            commits += ledger.state(node.key).await?.version;
+        for node in store.nodes().await? {
+            commits += store.state(node.key).await?.version;
         }
-        Ok(commits)
+        let files = store.files().await?.into_iter().filter(|file| file.status == FileStatus::Current);
+        Ok((commits, files.map(|file| u64::from(file.version)).sum()))
     }
 
-    /// Ends the collectors in order, and lets the product judge its ledger.
-    pub fn end(&mut self) -> Result<String> {
+    /// Ends the collectors in order, lets the product clear up what kills left of closed days, and judge
+    /// its ledger.
+    pub async fn end(&mut self) -> Result<String> {
         for collector in self.collectors.iter_mut().filter_map(Option::take) {
             let errors = collector.errors();
             ensure!(!errors.contains("panicked"), "a collector failed:\n{errors}");
@@ -188,14 +190,27 @@ impl Scene {
             ensure!(quiet, "a collector logged an error:\n{errors}");
             collector.stop(LIMIT)?;
         }
-        let mut verify = Command::new(built::binary("gpuledger")?);
-        run(verify.arg("--ledger").arg(&self.address).arg("verify"))
+        let tool = |words: &[&str]| -> Result<String> {
+            let mut command = Command::new(built::binary("gpuledger")?);
+            run(command.arg("--ledger").arg(&self.address).args(words))
+        };
+        let cleared = tool(&["gc", "--grace", "0s"])?;
+        let files = self.open().await?.store.files().await?;
+        let current = files.iter().filter(|file| file.status == FileStatus::Current).count();
+        let there = files_in(&self.days())?;
+        ensure!(there == current, "{there} files are left of {current} closed days:\n{cleared}");
+        Ok(cleared.lines().last().unwrap_or_default().to_owned() + "\n" + &tool(&["verify"])?)
     }
 
-    /// Open and closed days, read as a report reads them, beside the collectors.
-    async fn ledger(&self) -> Result<Arc<dyn Ledger>> {
+    /// Where closed days go.
+    fn days(&self) -> PathBuf {
+        self.folder.path().join("days")
+    }
+
+    /// The ledger as a report opens it, beside the collectors.
+    async fn open(&self) -> Result<Opened> {
         let location: Location = self.address.parse()?;
-        Ok(store::open(&location, None, Access::Read).await?.ledger)
+        Ok(store::open(&location, None, Access::Read).await?)
     }
 
     /// Who dies together: mostly one, sometimes two, now and then everything, as in a power failure.
@@ -232,7 +247,7 @@ impl Scene {
              commit_interval = \"20ms\"\nlongest_gap = \"15s\"\n\
              [archive]\nlocation = \"{}\"\nevery = \"1s\"\n",
             self.address,
-            self.folder.path().join("days").display()
+            self.days().display()
         );
         std::fs::write(&config, text)?;
         let mut command = Command::new(built::binary("gpuledger")?);
@@ -291,6 +306,16 @@ impl Scene {
         ensure!(done, "{who:?} ended by itself with {status}:\n{}", process.errors());
         Ok(false)
     }
+}
+
+/// Files in a folder and those within it.
+fn files_in(folder: &Path) -> Result<usize> {
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
+        let entry = entry?;
+        files += if entry.file_type()?.is_dir() { files_in(&entry.path())? } else { 1 };
+    }
+    Ok(files)
 }
 
 /// Waits until an agent has done its work.

@@ -37,11 +37,12 @@ async fn kill(mut scene: Scene, kills: u64) -> Result<()> {
         let seconds = began.elapsed().as_secs();
         println!("after {} kills in {rounds} rounds and {seconds} s: {agreement}", scene.kills());
     }
-    let commits = scene.commits().await?;
+    let (commits, files) = scene.written().await?;
     ensure!(commits > kills, "only {commits} commits: the kills fell between them");
-    println!("{}", scene.end()?);
+    println!("{}", scene.end().await?);
     println!(
-        "{kills} kills in {:.1} s: the ledger was equal to the truth after each of {rounds} rounds; {commits} commits",
+        "{kills} kills in {:.1} s: the ledger was equal to the truth after each of {rounds} rounds; \
+         {commits} commits, {files} files of closed days",
         began.elapsed().as_secs_f64()
     );
     Ok(())
