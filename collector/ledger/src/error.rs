@@ -52,4 +52,11 @@ impl LedgerError {
     pub fn is_of_content(&self) -> bool {
         matches!(self, Self::Overflow(_) | Self::HourOutOfRange { .. } | Self::ForeignEpoch { .. })
     }
+
+    /// True where the ledger's file or its disk is in trouble, so that a connection to it is worth nothing:
+    /// it is opened anew before the next attempt.
+    pub(crate) fn is_of_the_file(&self) -> bool {
+        use LedgerError::{Corrupt, Disk, Gone, ReadOnly, Replaced};
+        matches!(self, Corrupt { .. } | Disk { .. } | Gone { .. } | ReadOnly { .. } | Replaced { .. })
+    }
 }

@@ -82,6 +82,7 @@ impl Columns {
     pub const MAXIMA: Self = Self(1 << 6);
     pub const SAMPLES: Self = Self(1 << 7);
 
+    #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -7,10 +7,13 @@
 //! Invariants:
 //! - one thread owns the only connection that writes; reads have their own read-only connections and
 //!   never wait for it;
+//! - a connection that met a fault of the file is closed, and the file that lies in the ledger's place is
+//!   opened anew: the ledger goes on by itself once it is mended, or restored (see [`site`]);
 //! - whatever is told as done is on disk;
 //! - an update of rows only adds, and a sum that does not fit in 63 bits fails the whole
 //!   transaction: a column can neither wrap nor turn into a float (tables are `STRICT`).
 
+mod backup;
 mod check;
 mod commit;
 mod days;
@@ -21,9 +24,12 @@ mod open;
 mod read;
 mod register;
 mod rows;
+mod site;
 mod store;
 mod transfer;
 mod writer;
+
+pub use backup::{BackedUp, BackupError};
 
 use crate::{
     CommitOutcome, DayFile, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger, LedgerError,
@@ -33,7 +39,8 @@ use crate::{
 use async_trait::async_trait;
 use gpuledger_proto::frame::{Inventory, Owner};
 use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
-use read::Readers;
+use read::{Read, Readers};
+use site::Site;
 use std::path::Path;
 use std::sync::Arc;
 use writer::Writer;
@@ -52,15 +59,16 @@ impl SqliteLedger {
     /// this build's, and examines the file when the last process to write did not close it.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
         let connection = open::for_writing(path)?;
-        let writer = Writer::start(connection)
-            .map_err(|reason| LedgerError::Open { path: path.to_owned(), reason: reason.to_string() })?;
-        Ok(Self { readers: Arc::new(Readers::new(path, None)), writer: Some(writer) })
+        let site = Arc::new(Site::of(path));
+        let writer = Writer::start(connection, &site)?;
+        Ok(Self { readers: Arc::new(Readers::new(site, None)?), writer: Some(writer) })
     }
 
     /// Opens a ledger that exists, for reading only: nothing is created, migrated or written.
     pub fn open_existing(path: &Path) -> Result<Self, LedgerError> {
         let connection = open::existing(path)?;
-        Ok(Self { readers: Arc::new(Readers::new(path, Some(connection))), writer: None })
+        let site = Arc::new(Site::of(path));
+        Ok(Self { readers: Arc::new(Readers::new(site, Some(connection))?), writer: None })
     }
 
     async fn write<T, F>(&self, operation: &'static str, job: F) -> Result<T, LedgerError>
@@ -88,7 +96,17 @@ impl SqliteLedger {
         T: Send + 'static,
         F: FnOnce(&rusqlite::Connection) -> Result<T, LedgerError> + Send + 'static,
     {
-        read::run(Arc::clone(&self.readers), operation, job).await
+        let job = match read::run(Arc::clone(&self.readers), operation, job).await {
+            Read::Done(answer) => return answer,
+            Read::Unsettled(job) => job,
+        };
+        // Who writes opens the file that came in the place of the other, then it can be read.
+        let writer = self.writer.as_ref().ok_or(LedgerError::Replaced { operation })?;
+        writer.run(operation, |_| Ok(())).await?;
+        match read::run(Arc::clone(&self.readers), operation, job).await {
+            Read::Done(answer) => answer,
+            Read::Unsettled(_) => Err(LedgerError::Replaced { operation }),
+        }
     }
 }
 

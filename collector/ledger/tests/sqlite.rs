@@ -2,13 +2,19 @@
 
 #![cfg(test)]
 
+mod on_sqlite;
+
 use async_trait::async_trait;
 use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::suite::{Bed, samples};
-use gpuledger_ledger::{CommitOutcome, Ledger, LedgerError, Store, Wanted};
+use gpuledger_ledger::{Ledger, LedgerError, Store, Wanted};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 use tempfile::TempDir;
 
 struct FileBed(TempDir);
@@ -19,7 +25,16 @@ impl FileBed {
     }
 
     fn path(&self) -> PathBuf {
-        self.0.path().join("ledger.db")
+        self.beside("ledger.db")
+    }
+
+    /// Another file of the same folder.
+    fn beside(&self, name: &str) -> PathBuf {
+        self.folder().join(name)
+    }
+
+    fn folder(&self) -> &Path {
+        self.0.path()
     }
 }
 
@@ -42,6 +57,13 @@ async fn written(path: &Path) -> samples::Node {
     let node = samples::Node::register(&ledger, "a").await.unwrap();
     samples::commit_one(&ledger, node.commit(0, 0)).await.unwrap();
     node
+}
+
+/// The file whose name is the path's with this ending.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
 }
 
 /// What a disk that lost a page leaves: the head of a table's B-tree is none.
@@ -167,20 +189,6 @@ async fn a_ledger_opened_for_reading_refuses_to_write_and_reads_beside_a_writer(
     assert_eq!(reader.state(node.key).await.unwrap().version, 2, "sees the last commit");
 }
 
-#[tokio::test]
-async fn a_lock_held_by_another_process_is_told_and_nothing_is_lost() {
-    let bed = FileBed::new();
-    let node = written(&bed.path()).await;
-    let ledger = SqliteLedger::open(&bed.path()).unwrap();
-    let other = rusqlite::Connection::open(bed.path()).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let refused = ledger.commit(vec![node.commit(1, 1)]).await;
-    assert!(matches!(refused, Err(LedgerError::Locked { .. })), "{refused:?}");
-    other.execute_batch("ROLLBACK").unwrap();
-    let outcome = samples::commit_one(&ledger, node.commit(1, 1)).await.unwrap();
-    assert_eq!(outcome, CommitOutcome::Committed);
-}
-
 /// With this variable set, the test below is the victim: it commits to the file that it names until
 /// it is killed.
 const VICTIM: &str = "GPULEDGER_TEST_LEDGER";
@@ -200,29 +208,64 @@ async fn a_victim_that_commits_until_it_is_killed() {
     }
 }
 
+/// A process that commits to a ledger until it is killed.
+struct Victim {
+    process: Child,
+    /// The version that it last told as committed.
+    told: Arc<AtomicU64>,
+    listener: JoinHandle<()>,
+}
+
+impl Victim {
+    fn start(path: &Path) -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_victim_that_commits_until_it_is_killed", "--nocapture"])
+            .env(VICTIM, path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let told = Arc::new(AtomicU64::new(0));
+        let listener = std::thread::spawn({
+            let told = Arc::clone(&told);
+            move || {
+                for line in lines {
+                    let line = line.unwrap();
+                    if let Some(version) = line.strip_prefix("committed ").and_then(|v| v.parse().ok()) {
+                        told.store(version, Ordering::SeqCst);
+                    }
+                }
+            }
+        });
+        Self { process, told, listener }
+    }
+
+    /// Waits until it has told this version.
+    fn wait_for(&self, version: u64) {
+        while self.told.load(Ordering::SeqCst) < version {
+            assert!(!self.listener.is_finished(), "it ended by itself");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Kills it and gives the last version that it told.
+    fn kill(mut self) -> u64 {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.listener.join().unwrap();
+        self.told.load(Ordering::SeqCst)
+    }
+}
+
 #[tokio::test]
 async fn a_killed_writer_loses_nothing_that_it_told_and_leaves_no_half_commit() {
     let bed = FileBed::new();
     let mut told: u64 = 0;
     for round in 1..=8 {
-        let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_victim_that_commits_until_it_is_killed", "--nocapture"])
-            .env(VICTIM, bed.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
-        let committed = lines.filter_map(|line| line.unwrap().strip_prefix("committed ")?.parse().ok());
-        let mut seen: Vec<u64> = Vec::new();
-        for at in committed {
-            seen.push(at);
-            if seen.len() == round * 3 {
-                victim.kill().unwrap();
-            }
-        }
-        victim.wait().unwrap();
-        told = told.max(*seen.last().unwrap());
+        let victim = Victim::start(&bed.path());
+        victim.wait_for(told + round * 3);
+        told = victim.kill();
         let ledger = SqliteLedger::open(&bed.path()).unwrap();
         let node = samples::Node::register(&ledger, "a").await.unwrap();
         let version = ledger.state(node.key).await.unwrap().version;

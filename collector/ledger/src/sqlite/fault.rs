@@ -20,7 +20,10 @@ pub fn during(operation: &'static str, error: &Error) -> LedgerError {
     match failure.code {
         ErrorCode::DiskFull => LedgerError::DiskFull { operation },
         ErrorCode::ReadOnly => LedgerError::ReadOnly { operation },
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => LedgerError::Locked { operation },
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
+            LedgerError::Locked { operation }
+        }
+        ErrorCode::SystemIoFailure | ErrorCode::CannotOpen => LedgerError::Disk { operation, reason },
         ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => LedgerError::Corrupt { operation, reason },
         // A sum above 63 bits becomes a float, which a STRICT integer column refuses.
         _ if failure.extended_code == ffi::SQLITE_CONSTRAINT_DATATYPE => {

@@ -1,5 +1,6 @@
 //! Opening a file: whose it is, which version wrote it, whether it is whole.
 
+use super::site::beside;
 use super::{fault, migrations};
 use crate::LedgerError;
 use rusqlite::{Connection, OpenFlags};
@@ -14,20 +15,41 @@ const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
 /// Opens or creates the file, with a schema of this build.
 pub fn for_writing(path: &Path) -> Result<Connection, LedgerError> {
-    let unclean = log_of(path).metadata().is_ok_and(|log| log.len() > 0);
-    let flags =
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = connect(path, flags)?;
+    let flags = WRITING | OpenFlags::SQLITE_OPEN_CREATE;
+    let unclean = is_unclean(path);
+    let connection = connect_writable(path, flags)?;
     let fresh = identify(&connection, path)? == Identity::Empty;
+    prepare(connection, path, unclean && !fresh)
+}
+
+/// Opens a file that was open before. Nothing is created: where an empty file lies in the ledger's
+/// place, a ledger that begins anew would hide that the old one is missing.
+pub fn again(path: &Path, suspect: bool) -> Result<Connection, LedgerError> {
+    let unclean = is_unclean(path);
+    let connection = connect_writable(path, WRITING)?;
+    match identify(&connection, path)? {
+        Identity::Empty => Err(not_ours(path, "it is empty")),
+        Identity::Older(_) | Identity::Current => prepare(connection, path, unclean || suspect),
+    }
+}
+
+const WRITING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+/// Whether the last process to write did not close the file.
+fn is_unclean(path: &Path) -> bool {
+    log_of(path).metadata().is_ok_and(|log| log.len() > 0)
+}
+
+fn prepare(mut connection: Connection, path: &Path, doubtful: bool) -> Result<Connection, LedgerError> {
     let open_error = |error: rusqlite::Error| match fault::during("open the ledger", &error) {
-        LedgerError::ReadOnly { .. } => failed(path, "the file or its folder is read-only"),
+        LedgerError::ReadOnly { .. } => failed(path, READ_ONLY),
         LedgerError::DiskFull { .. } => failed(path, "the disk is full"),
         LedgerError::Locked { .. } => failed(path, "another process holds it locked"),
         other => other,
     };
     configure_writer(&connection).map_err(open_error)?;
     migrations::apply(&mut connection).map_err(open_error)?;
-    if unclean && !fresh {
+    if doubtful {
         examine(&connection)?;
     }
     Ok(connection)
@@ -52,6 +74,18 @@ pub fn existing(path: &Path) -> Result<Connection, LedgerError> {
     }
 }
 
+/// Opens a file of ours to copy it, of whatever version.
+pub fn for_backup(path: &Path) -> Result<Connection, LedgerError> {
+    if !path.exists() {
+        return Err(failed(path, "there is no such file"));
+    }
+    let connection = for_reading(path)?;
+    match identify(&connection, path)? {
+        Identity::Empty => Err(not_ours(path, "it is empty")),
+        Identity::Older(_) | Identity::Current => Ok(connection),
+    }
+}
+
 /// A connection that cannot write. A ledger on a read-only medium is read as it lies there, which
 /// is safe because nothing can write to it.
 pub fn for_reading(path: &Path) -> Result<Connection, LedgerError> {
@@ -69,6 +103,18 @@ pub fn for_reading(path: &Path) -> Result<Connection, LedgerError> {
     }
 }
 
+/// SQLite opens what it may not write for reading, and tells it with the first write. Looking before the
+/// first read keeps it from making a log that has the rights of the file, and could not be written either
+/// once the file can.
+fn connect_writable(path: &Path, flags: OpenFlags) -> Result<Connection, LedgerError> {
+    let connection = connect(path, flags)?;
+    match connection.is_readonly("main") {
+        Ok(false) => Ok(connection),
+        Ok(true) => Err(failed(path, READ_ONLY)),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, LedgerError> {
     let connection = Connection::open_with_flags(path, flags).map_err(|error| {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -83,6 +129,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, LedgerError> {
     connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| failed(path, &error.to_string()))?;
     Ok(connection)
 }
+
+const READ_ONLY: &str = "the file, its folder, or the -wal or -shm file beside it is read-only";
 
 #[derive(PartialEq, Eq)]
 enum Identity {
@@ -119,25 +167,24 @@ fn configure_writer(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Walks the whole file after a crash. SQLite recovers by itself; what this finds is a disk that
+/// Walks the whole file after a crash or damage. SQLite recovers by itself; what this finds is a disk that
 /// did not keep its word.
 fn examine(connection: &Connection) -> Result<(), LedgerError> {
-    const OPERATION: &str = "open the ledger after a crash";
-    tracing::info!("the ledger was not closed by the last process that wrote to it: examining it");
+    const OPERATION: &str = "open the ledger after a crash or damage";
+    tracing::info!("the ledger was not closed cleanly by who wrote to it last: examining it");
     let verdict: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(fault::at(OPERATION))?;
     if verdict == "ok" { Ok(()) } else { Err(LedgerError::Corrupt { operation: OPERATION, reason: verdict }) }
 }
 
 fn log_of(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    PathBuf::from(log)
+    beside(path, "-wal")
 }
 
 fn unreadable(path: &Path, error: &rusqlite::Error) -> LedgerError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => not_ours(path, "it is not an SQLite file"),
+        Some(rusqlite::ErrorCode::SystemIoFailure) => fault::during("open the ledger", error),
         _ => match fault::during("open the ledger", error) {
             corrupt @ LedgerError::Corrupt { .. } => corrupt,
             _ => failed(path, &error.to_string()),

@@ -2,13 +2,14 @@
 //! never wait for the next one.
 
 use super::rows::{GPU_HOUR, HourRow, NODE_HOUR, unsigned};
+use super::site::{FileId, Site};
 use super::{fault, key, open};
 use crate::{
     GpuHour, GpuHourKey, GpuKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour, NodeKey, NodeState, Wanted,
 };
 use gpuledger_proto::ids::{Epoch, Sequence};
 use rusqlite::{Connection, OptionalExtension};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Connections kept open between reads. More reads than this at one time open their own.
@@ -16,26 +17,36 @@ const IDLE_MAX: usize = 4;
 
 /// The pool of connections that read.
 pub struct Readers {
-    path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
+    site: Arc<Site>,
+    /// Each with the file that it was opened on.
+    idle: Mutex<Vec<(Connection, FileId)>>,
 }
 
 impl Readers {
-    pub fn new(path: &Path, first: Option<Connection>) -> Self {
-        Self { path: path.to_owned(), idle: Mutex::new(first.into_iter().collect()) }
+    pub fn new(site: Arc<Site>, first: Option<Connection>) -> Result<Self, LedgerError> {
+        let here = site.here()?;
+        let idle = first.map(|connection| (connection, here)).into_iter().collect();
+        Ok(Self { site, idle: Mutex::new(idle) })
     }
 
     /// Where the ledger is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.site.path()
     }
 
-    fn take(&self) -> Result<Connection, LedgerError> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| open::for_reading(&self.path), Ok)
+    fn take(&self, operation: &'static str) -> Result<(Connection, FileId), LedgerError> {
+        let here = self.site.here()?;
+        if !self.site.is_settled(here) {
+            return Err(LedgerError::Replaced { operation });
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|(_, file)| *file == here);
+        let found = idle.pop();
+        drop(idle);
+        found.map_or_else(|| Ok((open::for_reading(self.site.path())?, here)), Ok)
     }
 
-    fn put_back(&self, connection: Connection) {
+    fn put_back(&self, connection: (Connection, FileId)) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX {
             idle.push(connection);
@@ -43,21 +54,35 @@ impl Readers {
     }
 }
 
+/// How an attempt to read ended.
+pub enum Read<T, F> {
+    Done(Result<T, LedgerError>),
+    /// Another file lies in the ledger's place, which who writes must open first; the job is given back.
+    Unsettled(F),
+}
+
 /// Runs a read on a thread that may block.
-pub async fn run<T, F>(readers: Arc<Readers>, operation: &'static str, job: F) -> Result<T, LedgerError>
+pub async fn run<T, F>(readers: Arc<Readers>, operation: &'static str, job: F) -> Read<T, F>
 where
     T: Send + 'static,
     F: FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
 {
     let work = move || {
-        let connection = readers.take()?;
-        let answer = job(&connection)?;
+        let taken = match readers.take(operation) {
+            Ok(taken) => taken,
+            Err(LedgerError::Replaced { .. }) => return Read::Unsettled(job),
+            Err(error) => return Read::Done(Err(error)),
+        };
+        let answer = job(&taken.0);
         // One that failed is closed: whatever it remembers of the file may be wrong.
-        readers.put_back(connection);
-        Ok(answer)
+        if answer.is_ok() {
+            readers.put_back(taken);
+        }
+        Read::Done(answer)
     };
-    let failed = |error: tokio::task::JoinError| LedgerError::Failed { operation, reason: error.to_string() };
-    tokio::task::spawn_blocking(work).await.map_err(failed)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Read::Done(Err(LedgerError::Failed { operation, reason: error.to_string() })))
 }
 
 pub fn state(connection: &Connection, node: NodeKey) -> rusqlite::Result<NodeState> {

@@ -166,7 +166,9 @@ impl Form {
             }
             Record::Owner(crate::OwnerRecord { key, owner: Owner { kind, account, name, job } }) => {
                 self.integer(key.0);
-                [kind.name(), account, name, job].into_iter().for_each(|text| self.text(text));
+                for text in [kind.name(), account, name, job] {
+                    self.text(text);
+                }
             }
             Record::Epoch { node, epoch, sequence } => {
                 self.integer(node.0);
@@ -187,11 +189,11 @@ impl Form {
                 self.node_hour(total);
             }
             Record::GpuHour(GpuHourKey { hour, gpu, owner }, row) => {
-                [hour.0, gpu.0, owner.0].into_iter().for_each(|part| self.integer(part));
+                self.integers([hour.0, gpu.0, owner.0].map(u64::from));
                 self.gpu_hour(row);
             }
             Record::NodeHour(hour, node, row) => {
-                [hour.0, node.0].into_iter().for_each(|part| self.integer(part));
+                self.integers([hour.0, node.0].map(u64::from));
                 self.node_hour(row);
             }
             Record::End(_) => {}
@@ -220,8 +222,7 @@ impl Form {
         self.integer(*since_ms);
         self.integer(*bytes);
         self.bytes(sha256);
-        let sums = [rows, observed_ms, counter_mj, gap_mj, estimated_mj, samples];
-        sums.into_iter().for_each(|&sum| self.integer(sum));
+        self.integers([*rows, *observed_ms, *counter_mj, *gap_mj, *estimated_mj, *samples]);
     }
 
     fn gpu_hour(&mut self, row: &GpuHour) {
@@ -242,8 +243,8 @@ impl Form {
             temperature_max_mc,
             samples,
         } = row;
-        [active_ms.0, held_ms.0, free_ms.0, down_ms.0].into_iter().for_each(|ms| self.integer(ms));
-        [counter_mj.0, gap_mj.0, estimated_mj.0, active_mj.0].into_iter().for_each(|mj| self.integer(mj));
+        self.integers([active_ms.0, held_ms.0, free_ms.0, down_ms.0]);
+        self.integers([counter_mj.0, gap_mj.0, estimated_mj.0, active_mj.0]);
         self.integer(busy_ppm_ms.0);
         self.integer(busy_known_ms.0);
         self.wide(memory_byte_ms.0);
@@ -269,7 +270,7 @@ impl Form {
             samples,
         } = row;
         self.integer(observed_ms.0);
-        [counter_mj.0, gap_mj.0, estimated_mj.0].into_iter().for_each(|mj| self.integer(mj));
+        self.integers([counter_mj.0, gap_mj.0, estimated_mj.0]);
         self.integer(metered_ms.0);
         self.integer(cpu_ppm_ms.0);
         self.integer(cpu_known_ms.0);
@@ -280,6 +281,12 @@ impl Form {
 
     fn integer(&mut self, value: impl Into<u64>) {
         self.wide(value.into().into());
+    }
+
+    fn integers<const N: usize>(&mut self, values: [u64; N]) {
+        for value in values {
+            self.integer(value);
+        }
     }
 
     fn wide(&mut self, value: u128) {

@@ -1,0 +1,6 @@
+//! The disasters of a file, by kind.
+
+mod backup;
+mod faults;
+mod migration;
+mod replaced;
