@@ -69,7 +69,7 @@ impl Standing {
         };
         if let Some(over) = trouble.take_if(|trouble| shows(trouble)) {
             let seconds = over.since.elapsed().as_secs();
-            tracing::info!(seconds, "the ledger works again: agents' batches are acknowledged");
+            tracing::info!(seconds, "the ledger works again");
         }
     }
 
@@ -90,7 +90,7 @@ impl Standing {
                 }
             }
             None => {
-                tracing::error!(%reason, "the agents keep their batches until the ledger works again");
+                tracing::error!(%reason, "nothing is acknowledged while the ledger does not work: agents keep their batches");
                 *trouble = Some(Trouble { reason, since: Instant::now(), call });
                 self.begun.notify_one();
             }
