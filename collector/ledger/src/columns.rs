@@ -112,7 +112,7 @@ impl Columnar for GpuHour {
             samples: cells.unsigned()?,
             memory_byte_ms: cells.memory()?,
             power_max_mw: cells.optional()?.map(Milliwatts),
-            temperature_max_mc: cells.next().1.map(Millicelsius),
+            temperature_max_mc: cells.next().map(Millicelsius),
         })
     }
 
@@ -176,27 +176,36 @@ impl Columnar for NodeHour {
 
 /// Takes the values of a row one by one, and knows the name of each.
 struct Cells<'a> {
-    names: Box<dyn Iterator<Item = &'static str> + 'a>,
-    values: std::slice::Iter<'a, Option<i64>>,
+    layout: &'a Layout,
+    values: &'a [Option<i64>],
+    at: usize,
 }
 
 impl<'a> Cells<'a> {
-    fn of(layout: &'a Layout, values: &'a [Option<i64>]) -> Self {
-        Self { names: Box::new(layout.names()), values: values.iter() }
+    const fn of(layout: &'a Layout, values: &'a [Option<i64>]) -> Self {
+        Self { layout, values, at: 0 }
     }
 
-    fn next(&mut self) -> (&'static str, Option<i64>) {
-        (self.names.next().unwrap_or("after the last"), self.values.next().copied().flatten())
+    fn next(&mut self) -> Option<i64> {
+        let value = self.values.get(self.at).copied().flatten();
+        self.at += 1;
+        value
+    }
+
+    /// What is wrong with the value that was taken last.
+    fn unfit(&self, found: Option<i64>) -> Unfit {
+        let name = self.at.checked_sub(1).and_then(|at| self.layout.names().nth(at));
+        Unfit { column: name.unwrap_or("after the last"), found }
     }
 
     fn optional(&mut self) -> Result<Option<u64>, Unfit> {
-        let (column, found) = self.next();
-        found.map(|value| u64::try_from(value).map_err(|_| Unfit { column, found })).transpose()
+        let found = self.next();
+        found.map(|value| u64::try_from(value).map_err(|_| self.unfit(found))).transpose()
     }
 
     fn unsigned(&mut self) -> Result<u64, Unfit> {
-        let (column, found) = self.next();
-        found.and_then(|value| u64::try_from(value).ok()).ok_or(Unfit { column, found })
+        let found = self.next();
+        found.and_then(|value| u64::try_from(value).ok()).ok_or_else(|| self.unfit(found))
     }
 
     /// Puts the halves of a memory integral together. In a sum over rows the lower half may be above

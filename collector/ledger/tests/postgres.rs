@@ -2,6 +2,7 @@
 //! server and of several collectors on one database.
 
 #![cfg(all(test, feature = "postgres"))]
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
 mod on_postgres;
 

@@ -8,9 +8,11 @@
 //! Its default is `synchronous_commit = off`, so that a ledger that relied on the default would lose
 //! commits when the server is killed. `fsync` is on.
 
+mod certificates;
 mod programs;
 mod server;
 
+pub use certificates::Certificates;
 pub use programs::Programs;
 pub use server::{Server, Settings};
 

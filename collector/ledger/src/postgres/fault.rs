@@ -15,6 +15,10 @@ pub enum Fault {
     /// The connection was dead before anything was asked of it.
     #[error("the connection was lost")]
     Stale(#[source] tokio_postgres::Error),
+    /// The connection was lost while the server was asked to make everything durable: only the next
+    /// question shows whether it did.
+    #[error("the answer was lost")]
+    InDoubt(#[source] tokio_postgres::Error),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// A row holds what this crate never writes.
@@ -61,6 +65,12 @@ impl Fault {
         match self {
             Self::Ledger(error) => error,
             Self::Postgres(error) | Self::Stale(error) => of_server(operation, &error),
+            Self::InDoubt(error) => {
+                let lost = told(&error);
+                let reason =
+                    format!("PostgreSQL: {lost}; whether it was carried out shows when it is asked again");
+                LedgerError::Failed { operation, reason }
+            }
             Self::Damaged(reason) => LedgerError::Corrupt { operation, reason },
             Self::Moved | Self::Crossed => {
                 let reason = "other collectors kept coming between; try again".to_owned();

@@ -82,11 +82,19 @@ pub fn build(address: &Address) -> Result<Pool, LedgerError> {
     let setup = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
         Box::pin(async move { client.batch_execute(SETUP).await.map_err(HookError::Backend) })
     });
+    // One that has ended is left out before the pool asks it, which would warn of each.
+    let living =
+        Hook::sync_fn(
+            |client: &mut deadpool_postgres::ClientWrapper, _| {
+                if client.is_closed() { Err(HookError::message("it has ended")) } else { Ok(()) }
+            },
+        );
     Pool::builder(manager)
         .max_size(CONNECTIONS_MAX)
         .timeouts(Timeouts { wait: Some(WAIT), create: Some(WAIT), recycle: Some(WAIT) })
         .runtime(Runtime::Tokio1)
         .post_create(setup)
+        .pre_recycle(living)
         .build()
         .map_err(|error| address.failed(error))
 }
@@ -147,8 +155,16 @@ pub async fn begin(client: &mut Client, mode: Mode, span: Span) -> Result<Transa
     Ok(transaction)
 }
 
-/// Whether an error says that the connection has ended, while nothing was asked of it: it was cut, or
-/// the server closed it with a last word that is only read now.
+/// Makes a transaction durable.
+pub async fn commit(transaction: Transaction<'_>) -> Result<(), Fault> {
+    transaction
+        .commit()
+        .await
+        .map_err(|error| if is_end(&error) { Fault::InDoubt(error) } else { Fault::Postgres(error) })
+}
+
+/// Whether an error says that the connection has ended: it was cut, or the server closed it with a
+/// last word, which may have been said before anything was asked.
 fn is_end(error: &Error) -> bool {
     error.code().is_none_or(|code| {
         let code = code.code();
@@ -216,7 +232,7 @@ macro_rules! in_transaction {
                     let transaction = pool::begin(used.client()?, mode, span).await?;
                     let $tx = &transaction;
                     let answer = $body.await?;
-                    transaction.commit().await?;
+                    pool::commit(transaction).await?;
                     Ok(answer)
                 };
                 let answer = tokio::time::timeout(span.limit(), work).await;

@@ -18,12 +18,13 @@ fn fail(server: &Server, schema: &str, code: &str, times: u32) {
     server.sql(&sql).unwrap();
 }
 
+type Is = fn(&LedgerError) -> bool;
+
 #[tokio::test]
 async fn what_the_server_refuses_is_told_in_the_ledgers_words_and_nothing_is_written() {
     let Some((server, url)) = place() else { return };
     let ledger = open(&url).await;
     let a = node(&ledger, "a").await;
-    type Is = fn(&LedgerError) -> bool;
     let table: [(&str, Is); 6] = [
         ("53100", |error| matches!(error, LedgerError::DiskFull { .. })),
         ("25006", |error| matches!(error, LedgerError::ReadOnly { .. })),
@@ -71,13 +72,53 @@ async fn a_database_that_has_become_read_only_is_told_until_it_is_mended() {
     let error = told(ledger.commit(vec![a.commit(0, 0)]).await);
     assert!(matches!(error, LedgerError::ReadOnly { .. }), "{error}");
     assert_eq!(ledger.state(a.key).await.unwrap().version, 0, "reading goes on");
-    let mend = "SET default_transaction_read_only = off; ALTER DATABASE postgres RESET default_transaction_read_only";
-    for statement in mend.split("; ").skip(1) {
-        server.sql(&format!("BEGIN READ WRITE; {statement}; COMMIT")).unwrap();
-    }
+    let mend = "BEGIN READ WRITE; ALTER DATABASE postgres RESET default_transaction_read_only; COMMIT";
+    server.sql(mend).unwrap();
     server.sql(renew).unwrap();
     assert_eq!(samples::commit_one(&ledger, a.commit(0, 0)).await.unwrap(), CommitOutcome::Committed);
 }
+
+/// What spoils it, what mends it, what is said.
+const INVARIANTS: [(&str, &str, &str); 18] = [
+    (
+        "gpu_hour SET free_ms = free_ms + 3600000",
+        "gpu_hour SET free_ms = free_ms - 3600000",
+        "3601234 ms were observed",
+    ),
+    ("node_hour SET observed_ms = 3600001", "node_hour SET observed_ms = 1234", "3600001 ms were observed"),
+    ("gpu_hour SET samples = -12", "gpu_hour SET samples = 12", "owner 0: a quantity is negative"),
+    (
+        "node_hour SET cpu_known_ms = -1, cpu_ppm_ms = -1000001",
+        "node_hour SET cpu_known_ms = 1111, cpu_ppm_ms = 5",
+        "a quantity is negative",
+    ),
+    ("gpu_hour SET gap_mj = 700001", "gpu_hour SET gap_mj = 1", "700001 mJ in gaps"),
+    ("node_hour SET gap_mj = 5000001", "node_hour SET gap_mj = 1", "5000001 mJ in gaps"),
+    (
+        "gpu_hour SET active_mj = 706001",
+        "gpu_hour SET active_mj = 1",
+        "706001 mJ while active are more than 706000",
+    ),
+    ("gpu_hour SET busy_ppm_ms = 1100000001", "gpu_hour SET busy_ppm_ms = 1", "busy for 1100000001 ppm"),
+    ("node_hour SET cpu_ppm_ms = 1111000001", "node_hour SET cpu_ppm_ms = 1", "CPUs busy for 1111000001 ppm"),
+    ("gpu_hour SET gpu = 77", "gpu_hour SET gpu = 1", "rows of GPU 77, which is not registered"),
+    ("gpu_hour SET owner = 77", "gpu_hour SET owner = 0", "rows of owner 77, which is not registered"),
+    ("node_hour SET node = 77", "node_hour SET node = 1", "rows of node 77, which is not registered"),
+    ("gpu SET last_ms = 0", "gpu SET last_ms = 1774742401239", "lies outside the time in which it was seen"),
+    (
+        "node SET first_ms = 1774746000001",
+        "node SET first_ms = 1774742400005",
+        "lies outside the time in which it was seen",
+    ),
+    ("node_state SET version = 0", "node_state SET version = 1", "has committed sequences and no state"),
+    ("node_state SET node = 77", "node_state SET node = 1", "node 1 has no state to be locked"),
+    ("gpu SET node = 77", "gpu SET node = 1", "a row of gpu refers to node 77"),
+    (
+        "counter SET last = 1 WHERE name = 'gpu'",
+        "counter SET last = 2 WHERE name = 'gpu'",
+        "gpu 2 is beyond its counter",
+    ),
+];
 
 #[tokio::test]
 async fn each_broken_invariant_is_named() {
@@ -88,60 +129,7 @@ async fn each_broken_invariant_is_named() {
     let sound: [String; 0] = [];
     assert_eq!(ledger.check().await.unwrap(), sound);
     let hour = "2026-03-29T00:00Z";
-    // What spoils it, what mends it, what is said.
-    let table = [
-        (
-            "gpu_hour SET free_ms = free_ms + 3600000",
-            "gpu_hour SET free_ms = free_ms - 3600000",
-            "3601234 ms were observed",
-        ),
-        (
-            "node_hour SET observed_ms = 3600001",
-            "node_hour SET observed_ms = 1234",
-            "3600001 ms were observed",
-        ),
-        ("gpu_hour SET samples = -12", "gpu_hour SET samples = 12", "owner 0: a quantity is negative"),
-        (
-            "node_hour SET cpu_known_ms = -1, cpu_ppm_ms = -1000001",
-            "node_hour SET cpu_known_ms = 1111, cpu_ppm_ms = 5",
-            "a quantity is negative",
-        ),
-        ("gpu_hour SET gap_mj = 700001", "gpu_hour SET gap_mj = 1", "700001 mJ in gaps"),
-        ("node_hour SET gap_mj = 5000001", "node_hour SET gap_mj = 1", "5000001 mJ in gaps"),
-        (
-            "gpu_hour SET active_mj = 706001",
-            "gpu_hour SET active_mj = 1",
-            "706001 mJ while active are more than 706000",
-        ),
-        ("gpu_hour SET busy_ppm_ms = 1100000001", "gpu_hour SET busy_ppm_ms = 1", "busy for 1100000001 ppm"),
-        (
-            "node_hour SET cpu_ppm_ms = 1111000001",
-            "node_hour SET cpu_ppm_ms = 1",
-            "CPUs busy for 1111000001 ppm",
-        ),
-        ("gpu_hour SET gpu = 77", "gpu_hour SET gpu = 1", "rows of GPU 77, which is not registered"),
-        ("gpu_hour SET owner = 77", "gpu_hour SET owner = 0", "rows of owner 77, which is not registered"),
-        ("node_hour SET node = 77", "node_hour SET node = 1", "rows of node 77, which is not registered"),
-        (
-            "gpu SET last_ms = 0",
-            "gpu SET last_ms = 1774742401239",
-            "lies outside the time in which it was seen",
-        ),
-        (
-            "node SET first_ms = 1774746000001",
-            "node SET first_ms = 1774742400005",
-            "lies outside the time in which it was seen",
-        ),
-        ("node_state SET version = 0", "node_state SET version = 1", "has committed sequences and no state"),
-        ("node_state SET node = 77", "node_state SET node = 1", "node 1 has no state to be locked"),
-        ("gpu SET node = 77", "gpu SET node = 1", "a row of gpu refers to node 77"),
-        (
-            "counter SET last = 1 WHERE name = 'gpu'",
-            "counter SET last = 2 WHERE name = 'gpu'",
-            "gpu 2 is beyond its counter",
-        ),
-    ];
-    for (spoil, mend, expected) in table {
+    for (spoil, mend, expected) in INVARIANTS {
         let update = |what: &str| {
             let (table, rest) = what.split_once(' ').unwrap();
             server.sql(&format!("UPDATE {}.{table} {rest}", schema(&url))).unwrap();
