@@ -1,8 +1,10 @@
 //! Why a statement could not be computed. Each variant names the thing and says how to mend it.
 
 use crate::calendar::UtcHour;
+use crate::decimal::round;
 use crate::money::{Currency, MoneyError};
 use jiff::civil::Date;
+use rust_decimal::Decimal;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TcoError {
@@ -17,6 +19,19 @@ pub enum TcoError {
 
     #[error("{what} is {given}: expected {expected}")]
     Invalid { what: String, given: String, expected: &'static str },
+
+    #[error(
+        "no rate between -99.9999 % and 99999900 % makes the flows of {function} worth nothing: \
+         compare npv at a stated rate instead"
+    )]
+    NoRate { function: &'static str },
+
+    #[error(
+        "the flows of {function} change sign {changes} times, so that no single rate tells their return \
+         (they are worth nothing at {}): name a guess to take the nearest, or compare npv at a stated rate",
+        list(rates)
+    )]
+    ManyRates { function: &'static str, changes: usize, rates: Vec<Decimal> },
 
     #[error("{what} is in {found} and the statement in {expected}: give it in {expected}")]
     ForeignCurrency { what: String, found: Currency, expected: Currency },
@@ -38,4 +53,10 @@ pub enum TcoError {
 
     #[error("row of hour {hour}: {what} is number {number} of only {known}")]
     UnknownRow { hour: UtcHour, what: &'static str, number: u32, known: usize },
+}
+
+/// Rates for people, to four places.
+fn list(rates: &[Decimal]) -> String {
+    let rates: Vec<String> = rates.iter().map(|&rate| round(rate, 4).to_string()).collect();
+    rates.join(" and ")
 }

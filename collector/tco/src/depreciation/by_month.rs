@@ -15,15 +15,6 @@ use crate::decimal::{Fraction, add, div, mul, round, sub};
 use crate::error::TcoError;
 use rust_decimal::Decimal;
 
-/// Straight line: the depreciation of one of `life` equal periods.
-pub fn sln(cost: Decimal, salvage: Decimal, life: Decimal) -> Result<Decimal, TcoError> {
-    if life <= Decimal::ZERO {
-        let (what, given) = ("life".to_owned(), life.to_string());
-        return Err(TcoError::Invalid { what, given, expected: "more than zero" });
-    }
-    div(sub(cost, salvage)?, life, "cost − salvage")
-}
-
 /// The plan of one asset: how much of which calendar month's part belongs to it.
 struct Plan {
     base: Decimal,
@@ -169,7 +160,6 @@ mod tests {
     fn a_life_of_zero_and_a_salvage_above_cost_are_refused() {
         assert!(by_month(&asset(100, 0, 0, date(2024, 1, 1)), &Calendar::utc()).is_err());
         assert!(by_month(&asset(100, 101, 12, date(2024, 1, 1)), &Calendar::utc()).is_err());
-        assert!(sln(Decimal::ONE, Decimal::ZERO, Decimal::ZERO).is_err());
     }
 
     proptest! {
