@@ -22,7 +22,7 @@ pub fn entries(bytes: &[u8], pieces: &[RowGroupMetaData]) -> Option<[KeyValue; 2
         let (start, length) = column.byte_range();
         let start = usize::try_from(start).ok()?;
         let end = start.checked_add(usize::try_from(length).ok()?)?;
-        sums.push_str(&format!("{:08x}", crc32c::crc32c(bytes.get(start..end)?)));
+        sums += &hexadecimal(bytes.get(start..end)?);
     }
     Some([KeyValue::new(COLUMNS.to_owned(), sums), KeyValue::new(FOOTER.to_owned(), UNSEALED.to_owned())])
 }
@@ -31,9 +31,13 @@ pub fn entries(bytes: &[u8], pieces: &[RowGroupMetaData]) -> Option<[KeyValue; 2
 pub fn seal(file: &mut [u8]) -> Option<()> {
     let footer = footer_of(file)?;
     let digits = digits_of(file, footer.clone())?;
-    let sum = format!("{:08x}", crc32c::crc32c(file.get(footer)?));
+    let sum = hexadecimal(file.get(footer)?);
     file.get_mut(digits)?.copy_from_slice(sum.as_bytes());
     Some(())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    format!("{:08x}", crc32c::crc32c(bytes))
 }
 
 /// Whether the metadata at the end of a file is as it was written.

@@ -1,4 +1,33 @@
 //! Closed days as Parquet files, under a manifest in the ledger.
+//!
+//! A day that is over moves out of the transactional store into one file a table, which every engine
+//! reads: `gpu_hours/2026-11-01.v0002-3fa94c.parquet` below the archive's [`Root`]. [`schema`] says what
+//! is in it. What comes late for such a day lies in the store again and is added when the day is
+//! read, until the next version of the file takes it in. An [`ArchivedLedger`] reads open rows and
+//! files as one, and fetches of a file only the pieces, columns and rows that were asked for.
+//!
+//! # Other engines
+//!
+//! A folder can hold two versions of a day, until [`ArchivedLedger::gc`] has removed the older one; the
+//! newest has everything. This line of SQL, for DuckDB, takes the newest of each day; the list of
+//! names comes from the folder and not from the files, so it costs nothing:
+//!
+//! ```sql
+//! SELECT node, gpu_uuid, sum(counter_mj + estimated_mj) AS energy_mj FROM 'ledger.db.days/gpu_hours/*.parquet' WHERE filename IN (SELECT max(file) FROM glob('ledger.db.days/gpu_hours/*.parquet') GROUP BY parse_filename(file)[:10]) GROUP BY ALL;
+//! ```
+//!
+//! Other engines have their own name for `filename` (`"$path"`, `input_file_name()`, `_path`), or compare
+//! the columns `day` and `version`. Days that are not closed yet are in no file. Where an older ledger
+//! was put back from a backup, `gpuledger gc` first removes what that ledger does not know.
+//!
+//! # Invariants
+//!
+//! - A row is in the store or in the current file of its day, at every moment that anyone can see.
+//! - A file that was entered is never written again. Its checksum and sums are in the manifest;
+//!   checksums of its parts are in the file itself, so that whatever is read was checked.
+//! - Before rows leave the store, the file's bytes were decoded and compared with them.
+//! - Whatever stops in between leaves at most a file that `gc` names and removes. It removes nothing that
+//!   is not named like ours, and nothing that a reader can still have been told of.
 #![forbid(unsafe_code)]
 
 mod archived;

@@ -7,6 +7,7 @@ mod world;
 use gpuledger_archive::{ArchivedLedger, GcOptions, Root};
 use gpuledger_ledger::{Columns, Day, GpuHour, GpuKey, Hour, HourRange, Ledger, Store, Table, Wanted};
 use gpuledger_units::Millijoules;
+use object_store::ObjectStoreExt as _;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -257,6 +258,28 @@ async fn a_number_beyond_63_bits_keeps_its_day_open_and_is_told() {
     }
     let (open, _) = world.tap.open_gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
     assert_eq!(open.len(), 1, "nothing was taken");
+}
+
+#[tokio::test]
+async fn an_object_store_is_read_and_cleared_up_as_a_folder_is() {
+    let objects = Arc::new(object_store::memory::InMemory::new());
+    let root = Root::Given { store: objects.clone(), url: "s3://fleet/days".to_owned() };
+    let mut world = World::with_root(tempfile::TempDir::new().unwrap(), root).await;
+    world.add_day(0).await;
+    world.close_well(1).await;
+    world.add(&[Draw { node: 0, gpu: 0, hour: 1, owner: 0, amount: 5 }]).await;
+    world.close_well(1).await;
+    world.assert_equal().await;
+    let garbage = world.archive.gc(GcOptions::default(), NOW_MS + HOUR_MS).await.unwrap();
+    assert_eq!(garbage.len(), 2);
+    assert!(garbage.iter().all(|garbage| garbage.place == format!("s3://fleet/days/{}", garbage.path)));
+    world.assert_equal().await;
+    assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
+    for file in world.current().await {
+        objects.delete(&file.path.clone().into()).await.unwrap();
+    }
+    let error = world.archive.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err().to_string();
+    assert!(error.contains("s3://fleet/days/gpu_hours/") && error.ends_with("is missing"), "{error}");
 }
 
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@
 //! - [`tool`]: programs of others, and the one rule for what is missing;
 //! - [`net`]: free ports, waiting with a limit, plain HTTP;
 //! - [`monitored`]: a small fleet under a real Prometheus;
+//! - [`days`]: a ledger whose days are all closed, and foreign readers of their files;
 //! - [`fake`]: a node's simulated GPUs and the truth about what they told;
 //! - [`killing`]: collectors, agents and a database that are killed while they count;
 //! - [`world`]: a collector and nodes as real processes, and what their ledger has counted;
@@ -13,6 +14,7 @@
 //! Tests return `anyhow::Result<()>`; nothing here panics.
 
 pub mod built;
+pub mod days;
 pub mod fake;
 pub mod killing;
 pub mod monitored;

@@ -1,5 +1,5 @@
 //! Parts of others that `tests/parts` puts under `target/parts`: NVIDIA's client, its real library,
-//! its Python binding. A part that is missing is told in one line, and its test passes.
+//! its Python binding, moto and DuckDB. A part that is missing is told in one line, and its test passes.
 
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,11 @@ pub fn real_nvml(release: Release) -> Result<Option<PathBuf>> {
 /// A Python that has `nvidia-ml-py`.
 pub fn python() -> Result<Option<PathBuf>> {
     part("python/bin/python")
+}
+
+/// A program of the environment with moto, which answers as S3 does, and DuckDB.
+pub fn days(program: &str) -> Result<Option<PathBuf>> {
+    part(&format!("days/{program}"))
 }
 
 /// Whether the kernel has NVIDIA's driver. Device files say nothing: the library makes them itself.

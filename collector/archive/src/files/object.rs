@@ -4,9 +4,18 @@ use super::{FileFault, Files, Found};
 use crate::root::RootError;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+#[cfg(feature = "s3")]
+use object_store::RetryConfig;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use std::ops::Range;
+
+/// A store that does not answer is told after half a minute and not after the usual three: a report
+/// that waits looks hung, and the next round of closing days tries again anyway.
+#[cfg(feature = "s3")]
+const RETRIES_MAX: usize = 5;
+#[cfg(feature = "s3")]
+const RETRY_TIME: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Opens `s3://bucket/prefix`; who we are and where the store is, the usual `AWS_…` variables say.
 #[cfg(feature = "s3")]
@@ -18,6 +27,11 @@ pub fn open(url: String) -> Result<Files, RootError> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let store = object_store::aws::AmazonS3Builder::from_env()
         .with_bucket_name(bucket)
+        .with_retry(RetryConfig {
+            max_retries: RETRIES_MAX,
+            retry_timeout: RETRY_TIME,
+            ..RetryConfig::default()
+        })
         .build()
         .map_err(|error| failed(error.to_string()))?;
     let prefix = Path::parse(prefix.trim_end_matches('/')).map_err(|error| failed(error.to_string()))?;

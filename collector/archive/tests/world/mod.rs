@@ -216,8 +216,8 @@ pub fn gpu_hour(amount: u64) -> GpuHour {
         busy_known_ms: Millis(amount % 1_000),
         memory_byte_ms: ByteMillis(u128::from(amount) * 85_520_809_984 * 1_234),
         throttled_ms: Millis(amount % 7),
-        power_max_mw: (amount % 4 != 0).then_some(Milliwatts(amount)),
-        temperature_max_mc: (amount % 3 != 0).then(|| Millicelsius(40_000 - amount.cast_signed())),
+        power_max_mw: (!amount.is_multiple_of(4)).then_some(Milliwatts(amount)),
+        temperature_max_mc: (!amount.is_multiple_of(3)).then(|| Millicelsius(40_000 - amount.cast_signed())),
         samples: amount % 3_600,
     }
 }
@@ -232,7 +232,7 @@ pub fn node_hour(amount: u64) -> NodeHour {
         cpu_ppm_ms: PpmMillis(amount % 1_000 * (amount % 1_000_000)),
         cpu_known_ms: Millis(amount % 1_000),
         memory_byte_ms: ByteMillis(u128::from(amount) * 5_000_000_000_003),
-        power_max_mw: (amount % 2 == 0).then_some(Milliwatts(amount * 3)),
+        power_max_mw: amount.is_multiple_of(2).then_some(Milliwatts(amount * 3)),
         samples: amount % 3_600,
     }
 }
