@@ -51,6 +51,7 @@ pub trait Columnar: Copy + Default {
     fn from_columns(values: &[Option<i64>]) -> Result<Self, Unfit>;
 
     /// Adds another row of the same key.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "SQLite adds by itself"))]
     fn merge(&mut self, other: &Self) -> Result<(), Overflow>;
 }
 

@@ -7,7 +7,6 @@
 //! was acknowledged and counts nothing twice.
 #![forbid(unsafe_code)]
 
-#[cfg(feature = "postgres")]
 mod columns;
 mod error;
 mod model;

@@ -101,6 +101,25 @@ const INVARIANTS: &[Invariant] = &[
               OR ((node_hour.key >> 44) + 438288) * 3600000 > last_ms OR \
               ((node_hour.key >> 44) + 438289) * 3600000 < first_ms",
     },
+    // Time and samples: over all days of a large fleet, energy need not fit in 63 bits.
+    Invariant {
+        name: "totals of GPU rows that are not those of the expired files",
+        sql: "SELECT 'expired files held ' || ms || ' ms of GPUs in ' || n || ' samples, what is kept of them says ' \
+              || total_ms || ' ms in ' || total_n || ' samples' FROM \
+              (SELECT coalesce(sum(observed_ms), 0) AS ms, coalesce(sum(samples), 0) AS n FROM day_file \
+              WHERE status = 'expired' AND rows_of = 'gpu_hours'), \
+              (SELECT coalesce(sum(active_ms + held_ms + free_ms + down_ms), 0) AS total_ms, \
+              coalesce(sum(samples), 0) AS total_n FROM gpu_expired) WHERE ms <> total_ms OR n <> total_n",
+    },
+    Invariant {
+        name: "totals of node rows that are not those of the expired files",
+        sql: "SELECT 'expired files held ' || ms || ' ms of nodes in ' || n || ' samples, what is kept of them says ' \
+              || total_ms || ' ms in ' || total_n || ' samples' FROM \
+              (SELECT coalesce(sum(observed_ms), 0) AS ms, coalesce(sum(samples), 0) AS n FROM day_file \
+              WHERE status = 'expired' AND rows_of = 'node_hours'), \
+              (SELECT coalesce(sum(observed_ms), 0) AS total_ms, coalesce(sum(samples), 0) AS total_n \
+              FROM node_expired) WHERE ms <> total_ms OR n <> total_n",
+    },
     Invariant {
         name: "nodes with sequences and no state",
         sql: "SELECT DISTINCT 'node ' || node || ' has committed sequences and no state' FROM epoch \
@@ -147,4 +166,51 @@ fn list(connection: &Connection, invariant: &Invariant, found: &mut Vec<String>)
         found.push(format!("… and {more} more: {}", invariant.name));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::{open, register};
+    use crate::suite::samples::{inventory, name};
+
+    /// A statement that breaks a sound ledger, and what is then said of it.
+    const BROKEN: &[(&str, &str)] = &[
+        (
+            "INSERT INTO day_file VALUES ('p', 'gpu_hours', 20541, 1, 'expired', 0, 9, zeroblob(32), \
+             1, 1000, 7, 0, 0, 12)",
+            "expired files held 1000 ms of GPUs in 12 samples, what is kept of them says 0 ms in 0 samples",
+        ),
+        (
+            "INSERT INTO node_expired VALUES (1, 5, 0, 0, 0, 0, 0, 0, 3, 0, 0, NULL)",
+            "expired files held 0 ms of nodes in 0 samples, what is kept of them says 5 ms in 3 samples",
+        ),
+        ("INSERT INTO epoch VALUES (zeroblob(16), 1, 4)", "node 1 has committed sequences and no state"),
+        (
+            "PRAGMA foreign_keys = OFF; UPDATE gpu SET node = 9",
+            "a row of gpu refers to a node that is not there",
+        ),
+        (
+            "INSERT INTO gpu_hour VALUES (0, 1, 0, 0, 0, 5, 9, 0, 0, 0, 0, 0, 1, 0, 0, NULL, NULL)",
+            "GPU row 0: 9 mJ in gaps are more than the counter's 5 mJ",
+        ),
+        (
+            "INSERT INTO node_hour VALUES (0, 3600001, 0, 0, 0, 0, 0, 0, 1, 0, 0, NULL)",
+            "node 0, hour 2020-01-01T00:00Z: 3600001 ms were observed in an hour of 3600000 ms",
+        ),
+    ];
+
+    #[test]
+    fn each_broken_invariant_is_named() {
+        for (broken, told) in BROKEN {
+            let folder = tempfile::tempdir().unwrap();
+            let mut connection = open::for_writing(&folder.path().join("ledger.db")).unwrap();
+            let node = register::node(&mut connection, &name("a").unwrap()).unwrap();
+            register::inventory(&mut connection, node, &inventory(&["GPU-a"]).unwrap()).unwrap();
+            assert_eq!(faults(&connection).unwrap(), [""; 0]);
+            connection.execute_batch(broken).unwrap();
+            let found = faults(&connection).unwrap();
+            assert!(found.iter().any(|fault| fault == told), "{broken}: {found:?}");
+        }
+    }
 }

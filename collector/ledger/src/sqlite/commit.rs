@@ -1,7 +1,8 @@
 //! One transaction for all nodes that changed.
 
-use super::rows::{GPU_HOUR, HourRow, NODE_HOUR, unsigned};
+use super::rows::{GPU_HOUR, NODE_HOUR, unsigned};
 use super::{fault, key};
+use crate::columns::Columnar as _;
 use crate::{CommitOutcome, GpuKey, LedgerError, NodeCommit, NodeKey, NodeState};
 use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_units::Overflow;

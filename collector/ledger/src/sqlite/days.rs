@@ -2,6 +2,7 @@
 
 use super::rows::{self, GPU_EXPIRED, GPU_HOUR, HourRow, NODE_EXPIRED, NODE_HOUR, unsigned};
 use super::{fault, key, read};
+use crate::columns::Columnar as _;
 use crate::{
     CommitOutcome, Day, DayFile, DayRows, FileStatus, GpuHour, GpuHourKey, GpuKey, GpuTotal, Hour, HourRange,
     LedgerError, NodeHour, NodeKey, PendingFile, Publish, Sums, Table, Wanted,

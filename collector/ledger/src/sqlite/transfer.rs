@@ -2,6 +2,7 @@
 
 use super::rows::{GPU_HOUR, HourRow, NODE_HOUR, unsigned};
 use super::{commit, days, fault, key, read, register};
+use crate::columns::Columnar as _;
 use crate::{GpuHour, HourRange, LedgerError, NodeHour, NodeKey, Record};
 use gpuledger_proto::ids::{Epoch, Sequence};
 use rusqlite::types::Type;

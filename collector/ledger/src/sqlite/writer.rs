@@ -208,6 +208,36 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_written_into_a_file_that_left_meanwhile_is_not_told_as_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, away, other] = ["ledger.db", "away.db", "other.db"].map(|name| folder.path().join(name));
+        let ledger = SqliteLedger::open(&path).unwrap();
+        let node = Node::register(&ledger, "a").await.unwrap();
+        SqliteLedger::backup(&path, &other, |_, _| {}).unwrap();
+        let commits = [node.commit(0, 0)];
+        let (from, to) = (path.clone(), away.clone());
+        let moved_away = ledger.write("commit rows", move |connection| {
+            let outcomes = crate::sqlite::commit::all(connection, &commits);
+            std::fs::rename(from, to).unwrap();
+            outcomes
+        });
+        assert!(matches!(moved_away.await, Err(LedgerError::Gone { .. })));
+        std::fs::rename(&away, &path).unwrap();
+        assert_eq!(ledger.state(node.key).await.unwrap().version, 1, "it came back with the commit in it");
+
+        let commits = [node.commit(1, 1)];
+        let to = path.clone();
+        let replaced = ledger.write("commit rows", move |connection| {
+            let outcomes = crate::sqlite::commit::all(connection, &commits);
+            std::fs::rename(other, to).unwrap();
+            outcomes
+        });
+        assert!(matches!(replaced.await, Err(LedgerError::Replaced { operation: "commit rows" })));
+        assert_eq!(ledger.state(node.key).await.unwrap().version, 0, "as it was when it was copied");
+        assert_eq!(commit_one(&ledger, node.commit(1, 1)).await.unwrap(), CommitOutcome::Moved);
+    }
+
+    #[tokio::test]
     async fn a_transaction_that_was_left_open_keeps_nobody_from_writing() {
         let folder = tempfile::tempdir().unwrap();
         let ledger = SqliteLedger::open(&folder.path().join("ledger.db")).unwrap();

@@ -282,8 +282,12 @@ pub async fn an_expired_day_leaves_its_totals(bed: &dyn Bed) -> Outcome {
     assert_eq!(store.gpu_totals().await?, totals);
     assert_eq!(close(&*store, Table::GpuHours, DAY, 0).await?.version, 2);
     let nodes = close(&*store, Table::NodeHours, DAY, 0).await?;
-    store.expire(&nodes, Vec::new(), vec![(node.key, node_row())], NOW).await?;
-    assert_eq!(store.expired().await?.1, [(node.key, node_row())]);
+    let mut twice = node_row();
+    twice.merge(&node_row())?;
+    store.expire(&nodes, Vec::new(), vec![(node.key, twice)], NOW).await?;
+    assert_eq!(store.expired().await?.1, [(node.key, twice)]);
+    let sound: [String; 0] = [];
+    assert_eq!(store.check().await?, sound);
     Ok(())
 }
 
