@@ -128,6 +128,14 @@ impl Health {
         drop(self.registry.register(Box::new(self.ledger_bytes.clone())));
     }
 
+    /// As a scrape would show it.
+    #[cfg(test)]
+    pub fn text(&self) -> String {
+        let mut out = Vec::new();
+        self.render(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
     pub(super) fn totals_failed(&self) {
         self.refresh_failures.with_label_values(&["totals"]).inc();
     }

@@ -8,6 +8,7 @@
 //!
 //! - [`stream`]: the protocol with one agent, one task a stream; its parts are [`greet`], [`segment`]
 //!   and [`batch`].
+//! - [`identity`]: what becomes of whatever comes, as a table.
 //! - [`holder`]: which of a node's GPUs another one holds.
 //! - [`skew`]: how far a node's clock is off.
 //! - [`node`]: what a stream and the commit task share.
@@ -24,6 +25,7 @@ mod commit;
 pub mod events;
 mod greet;
 pub mod holder;
+pub mod identity;
 mod node;
 mod owners;
 mod segment;

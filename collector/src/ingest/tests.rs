@@ -1,6 +1,8 @@
 //! The protocol and its promises, against a real ledger file.
 
+mod identity;
 mod support;
+mod world;
 
 use super::node::UNCOMMITTED_BATCHES_MAX;
 use super::*;

@@ -1,6 +1,6 @@
 //! An agent at the other end of a channel, and a ledger that fails on request.
 
-use super::super::{Ingest, IngestOptions};
+use super::super::{Clock, Ingest, IngestOptions, wall_ms};
 use crate::export::Health;
 use crate::fold::FoldOptions;
 use crate::latest::Latest;
@@ -30,22 +30,40 @@ const SAMPLES: u64 = 10;
 
 /// A ledger file, and how its commits fare.
 pub struct TestLedger {
-    inner: SqliteLedger,
+    pub inner: Arc<SqliteLedger>,
     pub failing: AtomicBool,
     pub attempts: AtomicUsize,
-    _folder: TempDir,
+    _folder: Arc<TempDir>,
 }
 
 impl TestLedger {
     pub fn new() -> Arc<Self> {
         let folder = TempDir::new().unwrap();
         let inner = SqliteLedger::open(&folder.path().join("ledger.db")).unwrap();
+        Self::of(Arc::new(inner), Arc::new(folder))
+    }
+
+    fn of(inner: Arc<SqliteLedger>, folder: Arc<TempDir>) -> Arc<Self> {
         Arc::new(Self {
             inner,
             failing: AtomicBool::new(false),
             attempts: AtomicUsize::new(0),
             _folder: folder,
         })
+    }
+
+    /// The same ledger, whose commits may fail by themselves.
+    pub fn elsewhere(&self) -> Arc<Self> {
+        Self::of(Arc::clone(&self.inner), Arc::clone(&self._folder))
+    }
+
+    /// Another ledger with what is in this one now.
+    pub async fn backup(&self) -> Arc<Self> {
+        let copy = Self::new();
+        let (to, from) = mpsc::channel(4);
+        let (exported, imported) = tokio::join!(self.inner.export(to), copy.inner.import(from));
+        exported.and(imported).unwrap();
+        copy
     }
 
     pub fn fail(&self, failing: bool) {
@@ -72,9 +90,13 @@ pub fn truth(batches: u64) -> (u64, u64) {
 }
 
 pub fn start(ledger: &Arc<TestLedger>) -> Arc<Ingest> {
+    start_with(ledger, &Arc::new(Health::new().unwrap()), Arc::new(wall_ms))
+}
+
+pub fn start_with(ledger: &Arc<TestLedger>, health: &Arc<Health>, clock: Clock) -> Arc<Ingest> {
     let options = IngestOptions { fold: FoldOptions::default(), commit_interval: Duration::from_millis(20) };
-    let health = Arc::new(Health::new().unwrap());
-    Ingest::start(Arc::clone(ledger) as Arc<dyn Ledger>, Arc::new(Latest::default()), health, options)
+    let ledger = Arc::clone(ledger) as Arc<dyn Ledger>;
+    Ingest::start_by(ledger, Arc::new(Latest::default()), Arc::clone(health), options, clock)
 }
 
 /// An agent of the same machinery that speaks the protocol by hand.
@@ -101,10 +123,18 @@ impl Agent {
 
     /// Opens a segment; gives the sequence that is committed.
     pub async fn open(&mut self, node: &str, first: u64) -> u64 {
-        self.send(segment(node, self.epoch, first)).await;
-        match self.answer().await {
-            Some(Answer::Opened(opened)) => opened.committed_sequence,
-            other => panic!("not opened: {other:?}"),
+        self.opened(segment(node, self.epoch, first)).await
+    }
+
+    pub async fn opened(&mut self, segment: Message) -> u64 {
+        self.send(segment).await;
+        loop {
+            match self.answer().await {
+                Some(Answer::Opened(opened)) => return opened.committed_sequence,
+                // Of what was sent before.
+                Some(Answer::Ack(_)) => {}
+                other => panic!("not opened: {other:?}"),
+            }
         }
     }
 
@@ -112,6 +142,26 @@ impl Agent {
     pub async fn send(&self, message: Message) {
         let to = self.to.as_ref().expect("the agent has ended its half");
         let _ = to.send(Ok(v1::AgentMessage { kind: Some(message), wall_ms: None })).await;
+    }
+
+    /// A kind of message that nobody here knows.
+    pub async fn send_nothing(&self) {
+        let to = self.to.as_ref().expect("the agent has ended its half");
+        let _ = to.send(Ok(v1::AgentMessage { kind: None, wall_ms: None })).await;
+    }
+
+    /// Whether a batch is acknowledged; false when the stream is refused because the node moved.
+    pub async fn acked_or_moved(&mut self, sequence: u64) -> bool {
+        loop {
+            match self.answer().await {
+                Some(Answer::Ack(ack)) if ack.sequence >= sequence => return true,
+                Some(Answer::Ack(_)) => {}
+                Some(Answer::Refusal(refusal)) if refusal.reason() == v1::RefusalReason::Moved => {
+                    return false;
+                }
+                other => panic!("instead of an acknowledgement: {other:?}"),
+            }
+        }
     }
 
     pub async fn answer(&mut self) -> Option<Answer> {
@@ -128,6 +178,8 @@ impl Agent {
                         return;
                     }
                 }
+                // Of the segment before.
+                Some(Answer::Ack(_)) => {}
                 other => panic!("instead of the acknowledgement of {sequence}: {other:?}"),
             }
         }
@@ -135,12 +187,17 @@ impl Agent {
 
     /// Reads until the stream is refused, past acknowledgements.
     pub async fn refused(&mut self) -> (v1::RefusalReason, String) {
+        let refusal = self.refusal().await;
+        (refusal.reason(), refusal.message)
+    }
+
+    pub async fn refusal(&mut self) -> v1::Refusal {
         loop {
             match self.answer().await {
                 Some(Answer::Ack(_)) => {}
                 Some(Answer::Refusal(refusal)) => {
                     assert!(self.answer().await.is_none(), "nothing follows a refusal");
-                    return (refusal.reason(), refusal.message);
+                    return refusal;
                 }
                 other => panic!("instead of a refusal: {other:?}"),
             }
@@ -162,8 +219,13 @@ pub fn hello(node: &str) -> Message {
 }
 
 pub fn segment(node: &str, epoch: Epoch, first: u64) -> Message {
+    segment_of(node, &format!("GPU-{node}"), epoch, first)
+}
+
+/// The same with a GPU of the test's choice.
+pub fn segment_of(node: &str, gpu: &str, epoch: Epoch, first: u64) -> Message {
     let gpu = Gpu {
-        uuid: GpuUuid::new(&format!("GPU-{node}")).unwrap(),
+        uuid: GpuUuid::new(gpu).unwrap(),
         model: "Simulated".to_owned(),
         serial: None,
         pci_bus_id: None,
@@ -183,7 +245,11 @@ pub fn segment(node: &str, epoch: Epoch, first: u64) -> Message {
 
 /// Ten samples of a busy GPU, one a second, that go on from the batch before.
 pub fn batch(sequence: u64) -> Message {
-    let first = (sequence - 1) * SAMPLES;
+    batch_from(sequence, (sequence - 1) * SAMPLES)
+}
+
+/// The same with another first sample, by the same counter.
+pub fn batch_from(sequence: u64, first: u64) -> Message {
     batch_of(sequence, first, |sample| MJ_PER_SAMPLE * i64::try_from(sample).unwrap())
 }
 
