@@ -106,7 +106,7 @@ async fn two_collectors_on_one_secured_database_count_everything_once() -> Resul
     let server = disturbed.await??;
     let logs = [one.errors(), two.errors()];
     ensure!(!logs.iter().any(|log| log.contains(PASSWORD)), "a log tells the password:\n{logs:?}");
-    let met = logs.iter().any(|log| log.contains("the agents keep their batches"));
+    let met = logs.iter().any(|log| log.contains("the ledger works again"));
     ensure!(met, "none met the server's end:\n{logs:?}");
     one.stop(LIMIT)?;
     two.stop(LIMIT)?;
