@@ -7,14 +7,18 @@ use gpuledger_tidy::{File, Findings, has_word, root, tree};
 use std::collections::BTreeMap;
 
 /// Each crate of the product and the crates of the workspace that it may depend on, tests included.
-const MAY_DEPEND: [(&str, &[&str]); 7] = [
+const MAY_DEPEND: [(&str, &[&str]); 8] = [
     ("proto/units", &[]),
     ("proto", &["gpuledger-units"]),
     ("agent/spool", &[]),
     ("agent", &["gpuledger-units", "gpuledger-proto", "gpuledger-spool"]),
     ("collector/tco", &["gpuledger-units"]),
     ("collector/ledger", &["gpuledger-units", "gpuledger-proto", "gpuledger-real-postgres"]),
-    ("collector", &["gpuledger-units", "gpuledger-proto", "gpuledger-ledger", "gpuledger-tco"]),
+    ("collector/archive", &["gpuledger-units", "gpuledger-proto", "gpuledger-ledger"]),
+    (
+        "collector",
+        &["gpuledger-units", "gpuledger-proto", "gpuledger-ledger", "gpuledger-archive", "gpuledger-tco"],
+    ),
 ];
 
 /// Crates that do no I/O, keep no time and start nothing.
