@@ -10,10 +10,10 @@ use rust_decimal::Decimal;
 
 /// Straight line: (cost − salvage)/life, the depreciation of each of `life` equal periods.
 ///
-/// Excel: SLN(cost, salvage, life). Range: life above zero. As in spreadsheets the salvage may exceed
-/// the cost, which gives a negative result; registers and [`schedule`](super::schedule()) refuse it.
+/// Excel: SLN(cost, salvage, life), which also takes a salvage above the cost. Range:
+/// 0 ≤ salvage ≤ cost, life above zero and at most 36,525.
 pub fn sln(cost: Decimal, salvage: Decimal, life: Decimal) -> Result<Decimal, TcoError> {
-    check_positive("sln", "life", life)?;
+    check("sln", cost, salvage, life)?;
     named(sub(cost, salvage).and_then(|base| div(base, life, "cost − salvage")), "the depreciation")
 }
 

@@ -52,6 +52,17 @@ fn a_switch_depreciates_down_to_the_salvage_and_no_switch_need_not() {
     assert_eq!(vdb(d("700"), ZERO, d("3.5"), d("3"), d("3.5"), d("0.1"), false).unwrap(), d("100"));
 }
 
+/// What the published source of `LibreOffice` computes for parts of periods.
+#[test]
+fn parts_of_periods_agree_with_libreoffice() {
+    let of = |start: &str, end: &str, factor: &str| {
+        vdb(dec("2400"), dec("300"), dec("10"), dec(start), dec(end), dec(factor), false)
+    };
+    close(of("0.5", "3.25", "1.5"), "801.37");
+    close(of("2.25", "2.75", "2"), "153.60");
+    close(of("7.5", "10", "2"), "152.98");
+}
+
 #[test]
 fn a_month_of_the_first_year_moves_the_rest_of_it_behind_the_life() {
     let (cost, salvage, life, month) = (dec("1000000"), dec("100000"), dec("6"), dec("7"));
@@ -80,6 +91,7 @@ fn refusals_name_the_argument_and_what_was_expected() {
     let (one, two) = (Decimal::ONE, Decimal::TWO);
     let says = |result: Result<Decimal, TcoError>| result.unwrap_err().to_string();
     assert_eq!(says(sln(one, ZERO, ZERO)), "life of sln is 0: expected more than zero");
+    assert_eq!(says(sln(one, two, one)), "salvage of sln is 2: expected at most the cost");
     assert_eq!(says(syd(one, two, one, one)), "salvage of syd is 2: expected at most the cost");
     assert_eq!(says(syd(one, one, one, two)), "per of syd is 2: expected 1 to the life");
     assert_eq!(says(ddb(one, one, one, ZERO, two)), "period of ddb is 0: expected 1 to the life");

@@ -27,6 +27,9 @@ pub const RATE_MAX: Decimal = Decimal::from_parts(999_999, 0, 0, false, 0);
 pub const RATE_DIGITS: u32 = 18;
 /// Most changes of sign: the work grows with their square, and no investment has that many by plan.
 pub const SIGN_CHANGES_MAX: usize = 24;
+/// Most of changes of sign, squared, times flows that are searched: a second of work or two. Ten years of
+/// days may change sign 16 times.
+pub const WORK_MAX: usize = 1_000_000;
 
 /// Values of 1 + rate at which the search is cut into pieces: small ones where rates usually lie.
 const GROWTHS: [(u32, u32); 12] = [
@@ -63,6 +66,10 @@ fn rates(
     }
     if changes > SIGN_CHANGES_MAX {
         return refuse(function, "changes of sign in the flows", &changes, "at most 24");
+    }
+    if changes > 1 && changes.saturating_mul(changes).saturating_mul(flows.terms()) > WORK_MAX {
+        let expected = "fewer for so many flows: changes squared times flows at most 1000000";
+        return refuse(function, "changes of sign in the flows", &changes, expected);
     }
     let found = || {
         let mut rates = Vec::new();

@@ -11,11 +11,13 @@
 //! | [`cash_flow`] | [`npv`], [`npv_at_start`], [`xnpv`], [`mirr`] |
 //! | [`irr`](mod@irr) | [`irr`](irr()), [`irr_all`], [`xirr`], [`rate`] |
 //! | [`capital`] | [`wacc`], [`capital_recovery`], [`levelised`], [`payback_periods`], [`lease`] |
+//! | [`own_or_rent`] | [`npv_own_after_tax`], [`npv_rent_after_tax`], [`break_even_utilization`] |
 
 pub mod annuity;
 pub mod capital;
 pub mod cash_flow;
 pub mod irr;
+pub mod own_or_rent;
 mod roots;
 
 pub use annuity::{When, fv, ipmt, nper, pmt, ppmt, pv};
@@ -23,6 +25,7 @@ pub(crate) use capital::check_share;
 pub use capital::{Lease, capital_recovery, lease, levelised, payback_periods, wacc};
 pub use cash_flow::{mirr, npv, npv_at_start, xnpv};
 pub use irr::{irr, irr_all, rate, xirr};
+pub use own_or_rent::{OwnPeriod, break_even_utilization, npv_own_after_tax, npv_rent_after_tax};
 
 use crate::error::TcoError;
 use rust_decimal::Decimal;

@@ -21,6 +21,9 @@ const STEPS_MAX: u32 = 600;
 /// What p is worth, against its largest coefficient, where it counts as touching zero.
 const TOUCHES: Decimal = Decimal::from_parts(1, 0, 0, false, 22);
 
+/// Points nearer than this are one.
+const SAME: Decimal = Decimal::from_parts(1, 0, 0, false, 20);
+
 /// Σ coefficient·y^exponent: exponents rise from zero, no coefficient is zero, the largest is 1 or −1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Powers {
@@ -47,6 +50,11 @@ impl Powers {
         }
         terms.retain(|(_, coefficient)| !coefficient.is_zero());
         Ok(Self { terms })
+    }
+
+    /// Number of powers with a coefficient other than zero.
+    pub(super) fn terms(&self) -> usize {
+        self.terms.len()
     }
 
     pub(super) fn sign_changes(&self) -> usize {
@@ -85,6 +93,12 @@ impl Powers {
         let mut points: Vec<(Decimal, bool)> = turns.into_iter().map(|y| (y, true)).collect();
         points.extend(grid.iter().map(|&y| (y, false)));
         points.sort_by_key(|(y, _)| *y);
+        // A turn on a point of the grid is one point, or the noise of its value would be taken for a sign.
+        points.dedup_by(|later, kept| {
+            let same = sub(later.0, kept.0).is_ok_and(|gap| gap <= SAME);
+            kept.1 |= same && later.1;
+            same
+        });
         let mut roots = Vec::new();
         let mut last: Option<(Decimal, Decimal)> = None;
         for (y, turn) in points {

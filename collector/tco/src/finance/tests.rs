@@ -52,6 +52,34 @@ fn annuities_and_rates_agree_with_the_help_of_excel() {
     close(irr(&flows[..3], Some(d("-0.1"))), "-0.4435", "0.00005");
 }
 
+/// Docstrings of numpy-financial 1.0.
+#[test]
+fn annuities_and_rates_agree_with_numpy_financial() {
+    let d = dec;
+    close(
+        rate(d("10"), ZERO, d("-3500"), d("10000"), When::End, None),
+        "0.11069085371075",
+        "0.00000000000001",
+    );
+    let monthly = d("0.0824") / d("12");
+    let interest = [(1, "-17.17"), (2, "-15.79"), (6, "-10.18"), (12, "-1.49")];
+    for (per, expected) in interest {
+        close(ipmt(monthly, Decimal::from(per), d("12"), d("2500"), ZERO, When::End), expected, CENT);
+    }
+    close(ppmt(monthly, d("1"), d("12"), d("2500"), ZERO, When::End), "-200.58", CENT);
+    let flows = whole(&[-4_500, -800, 800, 800, 600, 600, 800, 800, 700, 3_000]);
+    close(mirr(&flows, d("0.08"), d("0.055")), "0.0666", "0.00005");
+    close(npv_at_start(d("0.281"), &whole(&[-100, 39, 59, 55, 20])), "-0.0085", "0.00005");
+}
+
+#[test]
+fn a_rate_where_the_worth_only_touches_zero_is_named_once() {
+    // −1·(1 − y)², and the same at 25 %, a point of the search's grid.
+    assert_eq!(irr_all(&whole(&[-1, 2, -1])).unwrap(), [ZERO]);
+    assert_eq!(irr_all(&whole(&[-16, 40, -25])).unwrap(), [dec("0.25")]);
+    assert_eq!(irr_all(&whole(&[-9, 24, -16])).unwrap().len(), 1);
+}
+
 /// Excel, NPER.
 #[test]
 fn nper_agrees_with_the_help_of_excel() {
@@ -97,6 +125,9 @@ fn no_rate_is_said_as_such() {
     assert!(irr(&[], None).is_err());
     let swinging: Vec<Decimal> = (0..30).map(|k| Decimal::from(if k % 2 == 0 { -1 } else { 1 })).collect();
     assert!(irr(&swinging, Some(ZERO)).unwrap_err().to_string().contains("29: expected at most 24"));
+    let mut long = vec![Decimal::ONE; 39_000];
+    (0..12).for_each(|k| long[k * 3_000 + 1] = Decimal::NEGATIVE_ONE);
+    assert!(irr_all(&long).unwrap_err().to_string().contains("24: expected fewer for so many flows"));
 }
 
 #[test]
