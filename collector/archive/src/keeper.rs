@@ -1,6 +1,6 @@
 //! The archive looks after itself: days are closed, expire and are cleared up, round after round.
 
-use crate::{ArchivedLedger, ClosedDay, GcOptions};
+use crate::{ArchivedLedger, ClosedDay, GcOptions, Reason};
 use gpuledger_ledger::{Day, Hour, LedgerError};
 use std::future::Future;
 use std::pin::pin;
@@ -42,6 +42,8 @@ pub struct KeeperStatus {
     pub bytes_written: u64,
     pub files_removed: u64,
     pub files_expired: u64,
+    /// Files that the ledger does not know, which only `gpuledger gc` removes.
+    pub files_unknown: u64,
     /// When the last round without trouble was over, in milliseconds since the Unix epoch.
     pub last_success_ms: Option<u64>,
 }
@@ -100,6 +102,11 @@ impl Keeper {
         status.bytes_written += done.bytes_written;
         status.files_removed += done.files_removed;
         status.files_expired += done.files_expired;
+        if done.files_unknown > status.files_unknown {
+            let files = done.files_unknown;
+            tracing::info!(files, "the archive holds files that the ledger does not know: see gpuledger gc");
+        }
+        status.files_unknown = done.files_unknown;
         if trouble.is_none() {
             status.last_success_ms = Some(now_ms);
         }
@@ -127,10 +134,20 @@ impl Keeper {
                 Err(error) => failure = failure.and(Err(error)),
             }
         }
-        match self.archive.gc(GcOptions::default(), now_ms).await {
-            Ok(garbage) => done.files_removed += u64::try_from(garbage.len()).unwrap_or(u64::MAX),
+        match self.clear_up(now_ms).await {
+            Ok((removed, unknown)) => (done.files_removed, done.files_unknown) = (removed, unknown),
             Err(error) => failure = failure.and(Err(error)),
         }
         failure
+    }
+
+    /// Removes what the ledger knows to be superfluous; how much that was, and how many files the
+    /// ledger does not know.
+    async fn clear_up(&self, now_ms: u64) -> Result<(u64, u64), LedgerError> {
+        let removed = self.archive.gc(GcOptions::default(), now_ms).await?;
+        let look = GcOptions { unknown: true, dry_run: true, ..GcOptions::default() };
+        let left = self.archive.gc(look, now_ms).await?;
+        let unknown = left.iter().filter(|file| file.reason == Reason::Unknown).count();
+        Ok((removed.len().try_into().unwrap_or(u64::MAX), unknown.try_into().unwrap_or(u64::MAX)))
     }
 }

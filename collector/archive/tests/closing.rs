@@ -144,6 +144,36 @@ async fn a_writer_whose_entry_was_cleared_up_publishes_nothing() {
 }
 
 #[tokio::test]
+async fn a_writer_that_was_only_slow_keeps_the_file_that_it_entered_at_the_last_moment() {
+    let mut world = World::new().await;
+    world.add_day(0).await;
+    assert!(world.die_closing(1).await);
+    world.tap.publish_when_cleared_up();
+    assert_eq!(world.archive.gc(GcOptions::default(), NOW_MS + HOUR_MS).await.unwrap(), []);
+    assert_eq!(world.current().await.len(), 1);
+    world.assert_equal().await;
+    assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_reader_whose_file_went_before_it_was_opened_reads_the_newer_one() {
+    let mut world = World::new().await;
+    world.add_day(0).await;
+    world.close_well(1).await;
+    world.add(&[Draw { node: 0, gpu: 0, hour: 1, owner: 0, amount: 5 }]).await;
+    let folder = world.folder.path().join("ledger.db.days");
+    let other = ArchivedLedger::open(world.tap.clone(), Root::Folder(folder)).unwrap();
+    let before = world.on_disk();
+    world.tap.meanwhile(async move {
+        assert!(other.close_days(Day(DAY.0 + 1), NOW_MS).await.failures.is_empty());
+        let at_once = GcOptions { grace_ms: 0, ..GcOptions::default() };
+        assert_eq!(other.gc(at_once, NOW_MS).await.unwrap().len(), 2);
+    });
+    world.assert_equal().await;
+    assert!(before.iter().all(|file| !world.on_disk().contains(file)), "{before:?}");
+}
+
+#[tokio::test]
 async fn a_superseded_file_stays_for_readers_and_goes_after_the_grace() {
     let mut world = World::new().await;
     world.add_day(0).await;

@@ -162,8 +162,12 @@ async fn the_keeper_stops_when_it_is_told_to() {
             tokio::task::yield_now().await;
         }
     };
+    let folder = world.folder.path().join("ledger.db.days/gpu_hours");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("2026-03-29.v0009-abcdef.parquet"), "of another ledger").unwrap();
     keeper.run(|| NOW_MS, done).await;
-    assert_eq!(keeper.status().files_written, 2);
+    let status = keeper.status();
+    assert_eq!((status.files_written, status.files_removed, status.files_unknown), (2, 0, 1));
     world.assert_equal().await;
 }
 

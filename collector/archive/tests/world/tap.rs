@@ -5,7 +5,10 @@ use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::*;
 use gpuledger_proto::frame::{Inventory, Owner};
 use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Notify, mpsc};
 
 type Result<T> = std::result::Result<T, LedgerError>;
@@ -26,15 +29,40 @@ pub struct Tap {
     store: SqliteLedger,
     trap: Mutex<Option<Trap>>,
     died: Notify,
+    /// What the process that died was about to publish.
+    held: Mutex<Option<Publish>>,
+    /// Publish it after all, just before entries are forgotten.
+    is_only_slow: AtomicBool,
+    /// Done between the answer to a read of GPU hours and its arrival.
+    meanwhile: Mutex<Option<Meanwhile>>,
 }
+
+type Meanwhile = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Tap {
     pub fn new(store: SqliteLedger) -> Self {
-        Self { store, trap: Mutex::default(), died: Notify::new() }
+        Self {
+            store,
+            trap: Mutex::default(),
+            died: Notify::new(),
+            held: Mutex::default(),
+            is_only_slow: AtomicBool::new(false),
+            meanwhile: Mutex::default(),
+        }
     }
 
     pub fn set(&self, trap: Trap) {
         *self.trap.lock().unwrap() = Some(trap);
+    }
+
+    /// Who died was only slow: it publishes when somebody clears up after it.
+    pub fn publish_when_cleared_up(&self) {
+        self.is_only_slow.store(true, Ordering::SeqCst);
+    }
+
+    /// Does this once a read of GPU hours has its answer, before whoever asked has it.
+    pub fn meanwhile(&self, job: impl Future<Output = ()> + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some(Box::pin(job));
     }
 
     /// Waits for [`Trap::DieBefore`] to spring.
@@ -100,7 +128,12 @@ impl Ledger for Tap {
 #[async_trait]
 impl Store for Tap {
     async fn open_gpu_hours(&self, wanted: &Wanted) -> Result<(Vec<(GpuHourKey, GpuHour)>, Vec<DayFile>)> {
-        self.store.open_gpu_hours(wanted).await
+        let answer = self.store.open_gpu_hours(wanted).await;
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
+        }
+        answer
     }
     async fn open_node_hours(
         &self,
@@ -128,8 +161,9 @@ impl Store for Tap {
         match trap {
             None => return self.store.publish(publish).await,
             Some(Trap::DieBefore) => {
+                *self.held.lock().unwrap() = Some(publish);
                 self.died.notify_one();
-                std::future::pending::<()>().await;
+                return std::future::pending().await;
             }
             Some(Trap::Commits(commits)) => {
                 let outcomes = self.store.commit(commits).await?;
@@ -154,6 +188,11 @@ impl Store for Tap {
         self.store.expire(file, gpus, nodes, now_ms).await
     }
     async fn forget_files(&self, paths: &[String]) -> Result<()> {
+        if self.is_only_slow.swap(false, Ordering::SeqCst) {
+            let held = self.held.lock().unwrap().take();
+            let outcome = self.store.publish(held.expect("somebody died")).await?;
+            assert_eq!(outcome, CommitOutcome::Committed);
+        }
         self.store.forget_files(paths).await
     }
     async fn archive_location(&self) -> Result<Option<String>> {
