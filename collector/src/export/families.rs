@@ -126,6 +126,8 @@ families! {
         "Commits of a node to the ledger by outcome: committed, moved (another collector was first) or failed.";
     COMMIT_SECONDS = "gpuledger_collector_commit_duration_seconds", Histogram, "seconds",
         "Time that one transaction of the ledger takes.";
+    NODES_CONTESTED = "gpuledger_collector_nodes_contested_total", Counter, "",
+        "Times that streams of one node replaced each other so often that two agents seem to have its name.";
     GPUS_MOVED = "gpuledger_collector_gpus_moved_total", Counter, "",
         "GPUs that a node took over from another one that reported them before.";
     REFUSALS = "gpuledger_collector_refusals_total", Counter, "",

@@ -2,7 +2,7 @@
 
 use super::families::{
     BATCHES, BUILD_INFO, COMMIT_SECONDS, COMMITS, Family, GPUS_MOVED, LEDGER_BYTES, NODE_SAMPLES_AHEAD,
-    POINTS, REFRESH_FAILURES, REFUSALS, STREAMS, STREAMS_OPENED,
+    NODES_CONTESTED, POINTS, REFRESH_FAILURES, REFUSALS, STREAMS, STREAMS_OPENED,
 };
 use prometheus::core::Collector;
 use prometheus::{
@@ -33,6 +33,7 @@ pub struct Health {
     commit_seconds: Histogram,
     refusals: IntCounterVec,
     gpus_moved: IntCounter,
+    nodes_contested: IntCounter,
     samples_ahead: IntCounterVec,
     ledger_bytes: IntGauge,
     refresh_failures: IntCounterVec,
@@ -53,6 +54,7 @@ impl Health {
                 registered(&registry, Histogram::with_opts(opts.buckets(COMMIT_BUCKETS.to_vec()))?)?
             },
             refusals: counters(&registry, &REFUSALS, "reason", &REFUSAL_REASONS)?,
+            nodes_contested: registered(&registry, IntCounter::with_opts(opts(&NODES_CONTESTED))?)?,
             gpus_moved: registered(&registry, IntCounter::with_opts(opts(&GPUS_MOVED))?)?,
             // A node appears with its first such sample.
             samples_ahead: registered(&registry, IntCounterVec::new(opts(&NODE_SAMPLES_AHEAD), &["node"])?)?,
@@ -92,6 +94,11 @@ impl Health {
     /// Samples of a node that were passed over because its clock is too far ahead.
     pub fn samples_ahead(&self, node: &str, samples: u64) {
         self.samples_ahead.with_label_values(&[node]).inc_by(samples);
+    }
+
+    /// Streams of one node replace each other.
+    pub fn node_contested(&self) {
+        self.nodes_contested.inc();
     }
 
     /// GPUs that a node took over from another.

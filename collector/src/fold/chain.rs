@@ -14,8 +14,7 @@
 //! 2. Counter, live: the whole increase. A counter that fell, or that belongs to another boot, was
 //!    reset: its new value is the increase, and what the integrated power says beyond it is the
 //!    estimated tail.
-//!    A chain that was live before under a boot that still goes on is differenced from its own last
-//!    value: two machines that report one device have two counters.
+//!    A boot that had a live chain before and comes again is differenced from its own last value: two machines that report one device have two counters.
 //! 3. Counter, late: the increase in proportion to the uncounted parts of its interval.
 //! 4. Without a counter the same for integrated energy, which begins anew with each epoch and is
 //!    therefore never differenced across two.
@@ -135,9 +134,10 @@ impl DeviceMemory {
     ) -> Option<(u64, u64)> {
         let (base, rebooted, already) = match *place {
             Place::Live(head) | Place::Late(head) => (head.counter, head.rebooted(origin), 0),
-            Place::Takeover { live, own } => match own.filter(|own| own.took_turns(live, origin)) {
-                Some(own) => (own.counter, false, 0),
-                None => (live.counter, live.rebooted(origin), own.map_or(0, |own| own.late_mj)),
+            Place::Takeover { live, own } => match self.took_turns(live, origin) {
+                Some(before) => (before.counter, false, 0),
+                None if live.rebooted(origin) => (live.counter, true, self.late_of_boot(origin)),
+                None => (live.counter, false, own.map_or(0, |own| own.late_mj)),
             },
             Place::First => (None, false, 0),
         };
@@ -161,6 +161,21 @@ impl DeviceMemory {
             energy.extend(reset_tail(head, point, value, whole));
         }
         Some((value, point.at_ms))
+    }
+
+    /// The chain that goes on where two boots take turns, as where two machines report one device. Each
+    /// has a counter of its own, which was counted while its chain was live: no reset is between.
+    fn took_turns(&self, live: Head, origin: Origin) -> Option<Head> {
+        let before = self.heads.iter().filter(|head| head.was_live && head.boot == origin.boot);
+        before
+            .max_by_key(|head| head.counter.map(|counter| counter.1))
+            .copied()
+            .filter(|_| live.rebooted(origin))
+    }
+
+    /// What late chains have counted of a boot already.
+    fn late_of_boot(&self, origin: Origin) -> u64 {
+        self.heads.iter().filter(|head| head.boot == origin.boot).map(|head| head.late_mj).sum()
     }
 
     /// Energy by integration, where there is no counter to go by.
@@ -282,12 +297,6 @@ impl Head {
             (Some((boot, at_ms)), Some(now)) if boot == now => point.boot_ms > at_ms,
             _ => point.at_ms >= self.at_ms,
         }
-    }
-
-    /// Whether two boots that both go on take turns, as where two machines report one device. Each
-    /// has a counter of its own, which was counted when its chain was live: no reset is between.
-    fn took_turns(&self, live: Self, origin: Origin) -> bool {
-        self.was_live && live.rebooted(origin) && self.boot == origin.boot
     }
 
     fn rebooted(&self, origin: Origin) -> bool {

@@ -45,6 +45,22 @@ fn the_first_sample_counts_nothing() {
 }
 
 #[test]
+fn two_machines_that_take_turns_have_two_counters_and_no_reset() {
+    let mut memory = DeviceMemory::default();
+    let mut at = |boot: u128, epoch: u128, at_ms: u64, mj: u64| {
+        let origin = Origin { boot: Some(Uuid::from_u128(boot)), ..origin(epoch) };
+        let step = memory.advance(origin, counter(at_ms, mj), true);
+        step.energy.iter().map(|energy| energy.mj).sum::<u64>()
+    };
+    assert_eq!(at(1, 1, 1_000, 500), 0);
+    assert_eq!(at(2, 2, 2_000, 90), 90, "a boot that was not seen before");
+    assert_eq!(at(1, 1, 3_000, 520), 20);
+    assert_eq!(at(2, 2, 4_000, 100), 10);
+    assert_eq!(at(1, 3, 5_000, 521), 1, "also in another run of its agent");
+    assert_eq!(at(2, 2, 6_000, 7), 7, "within a boot, a counter that fell was reset");
+}
+
+#[test]
 fn a_rising_counter_is_counted_to_the_millijoule() {
     let mut memory = DeviceMemory::default();
     let points = [(1, counter(0, 5_000)), (1, counter(1_000, 5_700)), (1, counter(2_000, 5_701))];

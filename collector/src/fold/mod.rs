@@ -312,4 +312,8 @@ impl Metered<'_> {
 }
 
 #[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
+mod guard_tests;
+#[cfg(test)]
 mod tests;

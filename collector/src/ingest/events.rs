@@ -114,6 +114,7 @@ impl Events {
 
     /// Streams of a node replace each other.
     pub(super) fn contested(&self, node: &NodeName) {
+        self.health.node_contested();
         tracing::warn!(
             node = node.as_str(),
             "streams of this node replace each other: its link breaks, or two agents report under its name"

@@ -15,7 +15,7 @@
 //! | `no_hello` | another message first, a second hello, an unknown name or no revision | INVALID | nothing | log: what it sent is not valid; refusals invalid |
 //! | `later_protocol` | a higher revision, fields and messages unknown here | welcomed; what is unknown is ignored | as usual | the agent's version in the log |
 //! | `two_streams_of_one_node` | a second stream, as after a link that broke | the newer goes on, the older: MOVED | once; what the older left uncommitted is kept | refusals moved |
-//! | `one_name_on_two_machines` | a copied machine or spool under the same name, both live | each in turn: MOVED to the other | what was copied once; each machine's own GPUs and epochs | log: streams replace each other |
+//! | `one_name_on_two_machines` | a copied machine or spool under the same name, both live | each in turn: MOVED to the other | what was copied once; each machine's own GPUs and epochs | log: streams of this node replace each other; nodes contested |
 //! | `spool_of_another_node` | a segment that another node's agent wrote | INVALID, with both names; the agent itself does not start on such a spool | nothing; nothing is registered | the message in both logs; the agent ends with code 2 and says how to mend it |
 //! | `epoch_of_another_node` | the same from an agent that did not write names yet | INVALID, with the node that has the epoch | nothing | the message in both logs |
 //! | `batch_before_segment` | a batch of nothing | INVALID | nothing | refusals invalid |

@@ -1,6 +1,7 @@
 //! The protocol and its promises, against a real ledger file.
 
 mod identity;
+mod skew;
 mod support;
 mod world;
 

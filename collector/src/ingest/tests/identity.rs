@@ -3,7 +3,6 @@
 use super::support::*;
 use super::world::{World, counts};
 use super::*;
-use crate::fold::LONGEST_GAP_DEFAULT;
 use gpuledger_proto::ids::Epoch;
 use gpuledger_proto::v1::RefusalReason;
 use gpuledger_proto::v1::agent_message::Kind as Message;
@@ -146,6 +145,7 @@ async fn one_name_on_two_machines() {
     let (first, second) = (truth(3 + 4), truth(4));
     assert_eq!(world.ledger.counted().await, (first.0 + second.0, first.1 + second.1));
     assert_eq!(world.log.count("WARN", &["streams of this node replace each other"]), 1);
+    world.counts("collector_nodes_contested_total", 1).await;
 }
 
 #[tokio::test]
@@ -400,7 +400,6 @@ async fn batch_that_cannot_be_read() {
 #[tokio::test]
 async fn clock_days_ahead() {
     const AHEAD_S: u64 = 27 * 3_600;
-    assert!(LONGEST_GAP_DEFAULT.0 < 11_000);
     let world = World::by(Arc::new(|| START_MS));
     let epoch = Epoch::begin();
     let mut agent = world.agent("a", epoch, segment("a", epoch, 1)).await;

@@ -33,7 +33,8 @@ pub struct TestLedger {
     pub inner: Arc<SqliteLedger>,
     pub failing: AtomicBool,
     pub attempts: AtomicUsize,
-    _folder: Arc<TempDir>,
+    /// Removed with the last that uses the ledger.
+    folder: Arc<TempDir>,
 }
 
 impl TestLedger {
@@ -44,17 +45,12 @@ impl TestLedger {
     }
 
     fn of(inner: Arc<SqliteLedger>, folder: Arc<TempDir>) -> Arc<Self> {
-        Arc::new(Self {
-            inner,
-            failing: AtomicBool::new(false),
-            attempts: AtomicUsize::new(0),
-            _folder: folder,
-        })
+        Arc::new(Self { inner, failing: AtomicBool::new(false), attempts: AtomicUsize::new(0), folder })
     }
 
     /// The same ledger, whose commits may fail by themselves.
     pub fn elsewhere(&self) -> Arc<Self> {
-        Self::of(Arc::clone(&self.inner), Arc::clone(&self._folder))
+        Self::of(Arc::clone(&self.inner), Arc::clone(&self.folder))
     }
 
     /// Another ledger with what is in this one now.
@@ -138,16 +134,24 @@ impl Agent {
         }
     }
 
-    /// Fails silently once the collector has ended the stream: the test reads why.
     pub async fn send(&self, message: Message) {
-        let to = self.to.as_ref().expect("the agent has ended its half");
-        let _ = to.send(Ok(v1::AgentMessage { kind: Some(message), wall_ms: None })).await;
+        self.put(v1::AgentMessage { kind: Some(message), wall_ms: None }).await;
+    }
+
+    /// With the time that the agent's clock tells.
+    pub async fn send_at(&self, message: Message, wall_ms: u64) {
+        self.put(v1::AgentMessage { kind: Some(message), wall_ms: Some(wall_ms) }).await;
     }
 
     /// A kind of message that nobody here knows.
     pub async fn send_nothing(&self) {
+        self.put(v1::AgentMessage { kind: None, wall_ms: None }).await;
+    }
+
+    /// Fails silently once the collector has ended the stream: the test reads why.
+    async fn put(&self, message: v1::AgentMessage) {
         let to = self.to.as_ref().expect("the agent has ended its half");
-        let _ = to.send(Ok(v1::AgentMessage { kind: None, wall_ms: None })).await;
+        let _ = to.send(Ok(message)).await;
     }
 
     /// Whether a batch is acknowledged; false when the stream is refused because the node moved.
