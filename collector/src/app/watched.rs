@@ -80,20 +80,20 @@ impl Standing {
         }
         let reason = error.to_string();
         let mut trouble = self.lock();
-        match &mut *trouble {
-            Some(known) => {
-                tracing::debug!(%reason, "the ledger still does not work");
-                known.reason = reason;
-                // A commit is the strongest witness: only another one will do.
-                if !matches!(known.call, Call::Commit) {
-                    known.call = call;
-                }
+        if let Some(known) = &mut *trouble {
+            tracing::debug!(%reason, "the ledger still does not work");
+            known.reason = reason;
+            // A commit is the strongest witness: only another one will do.
+            if !matches!(known.call, Call::Commit) {
+                known.call = call;
             }
-            None => {
-                tracing::error!(%reason, "nothing is acknowledged while the ledger does not work: agents keep their batches");
-                *trouble = Some(Trouble { reason, since: Instant::now(), call });
-                self.begun.notify_one();
-            }
+        } else {
+            tracing::error!(
+                %reason,
+                "nothing is acknowledged while the ledger does not work: agents keep their batches"
+            );
+            *trouble = Some(Trouble { reason, since: Instant::now(), call });
+            self.begun.notify_one();
         }
     }
 

@@ -51,8 +51,8 @@ To restore it, stop the collector and put both in the ledger's place:
     mv FILE ledger.db
     mv FILE.days ledger.db.days        (the days that are there already are the same or newer)
 To restore it into PostgreSQL: gpuledger --ledger FILE migrate --to postgres://USER@HOST/DATABASE
-Agents then go on by themselves. What they had sent since the backup is no longer in their spools: the
-energy of that time is in the next reading of each counter, its hours are unmonitored.
+Agents then go on by themselves and send again what their spools still hold. Of what they do not hold any
+more the energy is in the next reading of each counter, and the hours are unmonitored.
 
 Examples:
     gpuledger --ledger /var/lib/gpuledger/ledger.db backup --out /backup/ledger-$(date +%F).db
@@ -89,13 +89,13 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "gpuledger", version, about, after_help = EXAMPLES, max_term_width = 100)]
 pub struct Args {
-    /// The ledger: an SQLite file, or postgres://USER@HOST/DATABASE
     // The value of the variable may hold a password, and so may a value that is refused: it is taken
     // as it comes and checked where no message repeats it.
     #[arg(
         long,
         global = true,
         value_name = "FILE|postgres://…",
+        help = "The ledger: an SQLite file, or postgres://USER@HOST/DATABASE",
         env = "GPULEDGER_LEDGER",
         hide_env_values = true
     )]
@@ -142,11 +142,17 @@ pub enum Command {
 
 #[derive(Debug, clap::Args)]
 pub struct Migrate {
-    /// The new place: an SQLite file, or postgres://USER@HOST/DATABASE
-    #[arg(long, value_name = "LOCATION")]
+    #[arg(
+        long,
+        value_name = "LOCATION",
+        help = "The new place: an SQLite file, or postgres://USER@HOST/DATABASE"
+    )]
     pub to: OsString,
-    /// Where the new ledger's closed days go: a folder or s3://BUCKET/PREFIX
-    #[arg(long, value_name = "PLACE")]
+    #[arg(
+        long,
+        value_name = "PLACE",
+        help = "Where the new ledger's closed days go: a folder or s3://BUCKET/PREFIX"
+    )]
     pub archive: Option<String>,
 }
 

@@ -23,7 +23,7 @@ impl From<BackupError> for Failure {
 pub async fn backup(from: LedgerAt, out: PathBuf) -> Result<(), Failure> {
     let opened = from.open(Access::Read).await?;
     let mut progress = Progress::new(format!("backing up {}", from.location));
-    let made = backup::backup(&opened, &out, &mut |step| progress.step(step)).await?;
+    let made = backup::backup((&opened, &from.location), &out, &mut |step| progress.step(step)).await?;
     drop(progress);
     let mut told = io::stdout().lock();
     writeln!(told, "{}: the ledger {}", out.display(), from.location)?;

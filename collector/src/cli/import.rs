@@ -107,7 +107,7 @@ fn added(out: &mut dyn Write, ledger: &Location, summary: &Summary) -> io::Resul
     };
     let (energy, time) = summary.overlapped();
     if summary.nothing_new() {
-        return writeln!(out, "This import is in {} already: nothing was added.", ledger);
+        return writeln!(out, "This import is in {ledger} already: nothing was added.");
     }
     if energy != Millijoules::ZERO || time != Millis::ZERO {
         writeln!(out, "  overlapping   {}: counted before, not again", amount(energy, time))?;
@@ -117,7 +117,7 @@ fn added(out: &mut dyn Write, ledger: &Location, summary: &Summary) -> io::Resul
         writeln!(out, "  known         {} series were imported before", grouped(known.into(), 0))?;
     }
     let counted = amount(summary.counted_energy, summary.counted_time);
-    writeln!(out, "Added to {}: {counted}.", ledger)
+    writeln!(out, "Added to {ledger}: {counted}.")
 }
 
 fn instant(ms: u64) -> String {

@@ -29,6 +29,7 @@ impl Progress {
     /// Shows how many records have passed where nobody knows of how many, or the share of files.
     pub fn step(&mut self, step: Step) {
         match step {
+            Step::Bytes(done, whole) => self.show(done, whole),
             Step::Files(done, whole) => {
                 self.show(u64::try_from(done).unwrap_or(u64::MAX), u64::try_from(whole).unwrap_or(u64::MAX));
             }

@@ -6,6 +6,7 @@
 
 use super::{Access, Archive, Location, OWN_FOLDER, Opened, StoreError, open_store, place};
 use gpuledger_archive::{Copied, Root};
+use gpuledger_ledger::sqlite::{self, SqliteLedger};
 use gpuledger_ledger::transfer::{self, Digest, TransferError};
 use gpuledger_ledger::{DayFile, FileStatus, LedgerError, Store};
 use std::fs::{self, File};
@@ -19,6 +20,8 @@ pub enum BackupError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Transfer(#[from] TransferError),
+    #[error(transparent)]
+    Copy(#[from] sqlite::BackupError),
     #[error("{} exists already: a backup is always a new file", .0.display())]
     Exists(PathBuf),
     #[error("cannot write {}: {error}", path.display())]
@@ -33,7 +36,7 @@ impl BackupError {
         match self {
             Self::Store(error) => error.is_usage(),
             Self::Exists(_) | Self::NoArchive => true,
-            Self::Transfer(_) | Self::Write { .. } => false,
+            Self::Transfer(_) | Self::Copy(_) | Self::Write { .. } => false,
         }
     }
 }
@@ -67,16 +70,17 @@ pub enum Days {
     },
 }
 
-/// How far it is: records of the ledger, then files of closed days of how many.
+/// How far it is: bytes or records of the ledger, then files of closed days of how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
+    Bytes(u64, u64),
     Records(u64),
     Files(usize, usize),
 }
 
 /// Writes a backup of an open ledger to `out`.
 pub async fn backup(
-    from: &Opened,
+    (from, location): (&Opened, &Location),
     out: &Path,
     progress: &mut (dyn FnMut(Step) + Send),
 ) -> Result<Backup, BackupError> {
@@ -87,14 +91,43 @@ pub async fn backup(
         }
     }
     let mut unfinished = Unfinished::new(out, &days);
-    let copy = open_store(&Location::File(unfinished.file.clone()), Access::Write).await?;
-    transfer::copy(from.store.as_ref(), copy.as_ref(), |records| progress(Step::Records(records))).await?;
+    let copy = Location::File(unfinished.file.clone());
+    let copy = match location {
+        Location::File(path) => {
+            copy_file(path.clone(), unfinished.file.clone(), progress).await?;
+            open_store(&copy, Access::Write).await?
+        }
+        Location::Postgres(_) => {
+            let copy = open_store(&copy, Access::Write).await?;
+            let step = |records| progress(Step::Records(records));
+            transfer::copy(from.store.as_ref(), copy.as_ref(), step).await?;
+            copy
+        }
+    };
     let days = copy_days(from.archive.as_ref(), copy.as_ref(), &days, progress).await?;
     let digest = transfer::digest(copy.as_ref()).await?;
     // Closing folds the log into the file.
     drop(copy);
     unfinished.finish(out).map_err(|error| BackupError::Write { path: out.to_owned(), error })?;
     Ok(Backup { digest, days })
+}
+
+/// Copies an SQLite file that may be in use. Waits for the disk on a thread that may.
+async fn copy_file(
+    from: PathBuf,
+    to: PathBuf,
+    progress: &mut (dyn FnMut(Step) + Send),
+) -> Result<(), BackupError> {
+    let (told, mut steps) = tokio::sync::mpsc::channel(1);
+    // Where the one before is not shown yet, this one is left out.
+    let tell = move |done, whole| told.try_send((done, whole)).unwrap_or_default();
+    let work = move || SqliteLedger::backup(&from, &to, tell);
+    let copied = tokio::task::spawn_blocking(work);
+    while let Some((done, whole)) = steps.recv().await {
+        progress(Step::Bytes(done, whole));
+    }
+    copied.await.map_err(|error| StoreError::Runtime(error.to_string()))??;
+    Ok(())
 }
 
 /// Files that are the current ones of their days.

@@ -107,10 +107,11 @@ async fn an_archive_moves_only_after_its_files() {
 #[tokio::test]
 async fn a_backup_is_a_ledger_with_all_of_its_days_under_whatever_name_it_is_restored() {
     let folder = TempDir::new().unwrap();
-    let (opened, hour) = with_a_closed_day(&file(&folder, "a.db")).await;
+    let at = file(&folder, "a.db");
+    let (opened, hour) = with_a_closed_day(&at).await;
     let out = folder.path().join("backup.db");
     let mut steps = Vec::new();
-    let made = backup::backup(&opened, &out, &mut |step| steps.push(step)).await.unwrap();
+    let made = backup::backup((&opened, &at), &out, &mut |step| steps.push(step)).await.unwrap();
     assert_eq!(made.digest, digest(opened.store.as_ref()).await.unwrap());
     assert!(
         matches!(&made.days, backup::Days::Copied { copied, .. } if copied.files == 1),
@@ -138,7 +139,7 @@ async fn a_backup_of_an_archive_elsewhere_has_its_days_beside_itself() {
     drop(open(&at, Some(&days), Access::Write).await.unwrap());
     let (opened, hour) = with_a_closed_day(&at).await;
     let out = folder.path().join("backup.db");
-    backup::backup(&opened, &out, &mut |_| {}).await.unwrap();
+    backup::backup((&opened, &at), &out, &mut |_| {}).await.unwrap();
     std::fs::remove_dir_all(&days).unwrap();
     let restored = open(&Location::File(out), None, Access::Read).await.unwrap();
     assert_eq!(archive_of(&restored), folder.path().join("backup.db.days").display().to_string());
@@ -159,10 +160,12 @@ fn names(folder: &TempDir) -> Vec<String> {
 #[tokio::test]
 async fn a_backup_replaces_nothing_and_one_that_fails_leaves_nothing() {
     let folder = TempDir::new().unwrap();
-    let (opened, _) = with_a_closed_day(&file(&folder, "a.db")).await;
+    let at = file(&folder, "a.db");
+    let (opened, _) = with_a_closed_day(&at).await;
     let before = names(&folder);
     std::fs::write(folder.path().join("taken.db"), "mine").unwrap();
-    let error = backup::backup(&opened, &folder.path().join("taken.db"), &mut |_| {}).await.unwrap_err();
+    let error =
+        backup::backup((&opened, &at), &folder.path().join("taken.db"), &mut |_| {}).await.unwrap_err();
     assert!(error.is_usage() && error.to_string().contains("taken.db exists already"), "{error}");
     assert_eq!(std::fs::read(folder.path().join("taken.db")).unwrap(), b"mine");
     std::fs::remove_file(folder.path().join("taken.db")).unwrap();
@@ -170,7 +173,7 @@ async fn a_backup_replaces_nothing_and_one_that_fails_leaves_nothing() {
     let current = backup::current_files(opened.store.as_ref()).await.unwrap().remove(0);
     let lost = folder.path().join("a.db.days").join(&current.path);
     std::fs::remove_file(&lost).unwrap();
-    let error = backup::backup(&opened, &folder.path().join("b.db"), &mut |_| {}).await.unwrap_err();
+    let error = backup::backup((&opened, &at), &folder.path().join("b.db"), &mut |_| {}).await.unwrap_err();
     assert!(!error.is_usage() && error.to_string().contains("is missing"), "{error}");
     assert_eq!(names(&folder), before);
 }

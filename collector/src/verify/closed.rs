@@ -61,7 +61,7 @@ pub async fn read(
         match read {
             Ok(DayRows::Gpu(rows)) if file.table == Table::GpuHours => check.gpu_day(file, content, rows)?,
             Ok(DayRows::Node(rows)) if file.table == Table::NodeHours => {
-                check.node_day(file, content, rows)?
+                check.node_day(file, content, rows)?;
             }
             Ok(_) => check.wrong(file, "holds rows of another table"),
             Err(fault) => check.wrong(file, &fault),

@@ -258,8 +258,12 @@ async fn closed(written: &Written) -> Shelf {
     let gpu = written.ledger.gpu_hours(&Wanted::all(day.hours())).await.unwrap();
     let node = written.ledger.node_hours(day.hours()).await.unwrap();
     let (mut gpu_sums, mut node_sums) = (Sums::default(), Sums::default());
-    gpu.iter().for_each(|(_, row)| gpu_sums.add_gpu(row).unwrap());
-    node.iter().for_each(|(_, _, row)| node_sums.add_node(row).unwrap());
+    for (_, row) in &gpu {
+        gpu_sums.add_gpu(row).unwrap();
+    }
+    for (_, _, row) in &node {
+        node_sums.add_node(row).unwrap();
+    }
     let tables = [
         (Table::GpuHours, gpu_sums, DayRows::Gpu(gpu.clone())),
         (Table::NodeHours, node_sums, DayRows::Node(node.clone())),

@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use gpuledger_ledger::sqlite::SqliteLedger;
-use gpuledger_ledger::{GpuHour, Ledger};
+use gpuledger_collector::store::{self, Access};
+use gpuledger_ledger::GpuHour;
 use tempfile::TempDir;
 
 use crate::built;
@@ -86,10 +86,12 @@ impl World {
 
     /// What the ledger has of each GPU, by UUID. The collector must have ended.
     pub fn counted(&self) -> Result<BTreeMap<String, Counted>> {
-        let ledger = SqliteLedger::open_existing(&self.ledger())?;
+        let location = self.ledger().into();
         let runtime = tokio::runtime::Runtime::new()?;
-        let (gpus, totals) = runtime
-            .block_on(async { Ok::<_, anyhow::Error>((ledger.gpus().await?, ledger.gpu_totals().await?)) })?;
+        let (gpus, totals) = runtime.block_on(async {
+            let ledger = store::open(&location, None, Access::Read).await?.ledger;
+            Ok::<_, anyhow::Error>((ledger.gpus().await?, ledger.gpu_totals().await?))
+        })?;
         let mut counted = BTreeMap::new();
         for record in gpus {
             let total = totals.iter().find(|total| total.gpu == record.key).map(|total| total.total);
