@@ -6,7 +6,7 @@
 //! whatever comes to any number of collectors, in whatever order, is counted once or not at all.
 //!
 //! The table is in order of precedence: of what applies to a message, the first row decides. Each row
-//! is a test of the same name, in `tests/identity.rs`, against a real ledger.
+//! is a test of the same name, in `tests/identity*.rs`, against a real ledger.
 //!
 //! | case | what comes | answer | counted | what an operator reads |
 //! |---|---|---|---|---|

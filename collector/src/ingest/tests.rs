@@ -1,6 +1,7 @@
 //! The protocol and its promises, against a real ledger file.
 
 mod identity;
+mod identity_of_batches;
 mod skew;
 mod support;
 mod world;
@@ -81,21 +82,6 @@ async fn a_full_node_is_not_read_and_goes_on_when_the_store_is_back() {
 }
 
 #[tokio::test]
-async fn what_is_sent_twice_counts_once() {
-    let ledger = TestLedger::new();
-    let ingest = start(&ledger);
-    let mut agent = Agent::ready(&ingest, "a", Epoch::begin()).await;
-    for sequence in [1, 2, 1, 2, 3, 3] {
-        agent.send(batch(sequence)).await;
-    }
-    agent.acked(3).await;
-    // After the commit a repeated batch is acknowledged by what is committed.
-    agent.send(batch(2)).await;
-    agent.acked(3).await;
-    assert_eq!(ledger.counted().await, truth(3));
-}
-
-#[tokio::test]
 async fn an_agent_that_lost_the_acknowledgement_sends_again_and_counts_once() {
     let ledger = TestLedger::new();
     let ingest = start(&ledger);
@@ -153,70 +139,6 @@ async fn what_was_sent_before_the_next_segment_of_an_epoch_is_acknowledged_after
     assert_eq!(agent.open("a", 3).await, 0);
     ledger.fail(false);
     agent.acked(2).await;
-}
-
-#[tokio::test]
-async fn a_hole_in_the_sequence_is_refused_with_both_numbers() {
-    let ledger = TestLedger::new();
-    let ingest = start(&ledger);
-    let mut agent = Agent::ready(&ingest, "a", Epoch::begin()).await;
-    agent.send(batch(1)).await;
-    agent.send(batch(3)).await;
-    let (reason, message) = agent.refused().await;
-    assert_eq!(reason, RefusalReason::Invalid);
-    assert!(message.contains("batch 3") && message.contains("does not follow batch 1"), "{message}");
-}
-
-#[tokio::test]
-async fn what_the_agent_dropped_is_passed_over() {
-    let ledger = TestLedger::new();
-    let ingest = start(&ledger);
-    let mut agent = Agent::ready(&ingest, "a", Epoch::begin()).await;
-    agent.send(batch(1)).await;
-    agent.acked(1).await;
-    assert_eq!(agent.open("a", 5).await, 1);
-    agent.send(batch(5)).await;
-    agent.acked(5).await;
-    let (time, energy) = ledger.counted().await;
-    // 30 s and one interval are unmonitored; their energy is in the counter's difference.
-    assert_eq!((time, energy), (truth(5).0 - 31_000, truth(5).1));
-}
-
-#[tokio::test]
-async fn a_newer_stream_takes_over_and_the_older_one_is_told() {
-    let ledger = TestLedger::new();
-    let ingest = start(&ledger);
-    let epoch = Epoch::begin();
-    let mut older = Agent::ready(&ingest, "a", epoch).await;
-    older.send(batch(1)).await;
-    older.acked(1).await;
-    let mut newer = Agent::ready(&ingest, "a", epoch).await;
-    assert_eq!(older.refused().await.0, RefusalReason::Moved);
-    newer.send(batch(1)).await;
-    newer.send(batch(2)).await;
-    newer.acked(2).await;
-    assert_eq!(ledger.counted().await, truth(2));
-}
-
-#[tokio::test]
-async fn a_node_that_another_collector_took_is_told_and_counts_once() {
-    let ledger = TestLedger::new();
-    let (here, there) = (start(&ledger), start(&ledger));
-    let epoch = Epoch::begin();
-    let mut stays = Agent::ready(&here, "a", epoch).await;
-    stays.send(batch(1)).await;
-    stays.acked(1).await;
-    let mut moves = Agent::ready(&there, "a", epoch).await;
-    moves.send(batch(2)).await;
-    moves.acked(2).await;
-    // The old collector does not know yet: its commit finds out.
-    stays.send(batch(2)).await;
-    assert_eq!(stays.refused().await.0, RefusalReason::Moved);
-    let mut back = Agent::ready(&here, "a", epoch).await;
-    assert_eq!(back.open("a", 1).await, 2);
-    back.send(batch(3)).await;
-    back.acked(3).await;
-    assert_eq!(ledger.counted().await, truth(3));
 }
 
 #[tokio::test]

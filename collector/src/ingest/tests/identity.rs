@@ -1,4 +1,5 @@
-//! The rows of the table of identities and outcomes, each as one case of the same name.
+//! The rows of the table of identities and outcomes, each as one case of the same name: of streams and
+//! segments here, of batches and commits in `identity_of_batches.rs`.
 
 use super::support::*;
 use super::world::{World, counts};
@@ -8,15 +9,15 @@ use gpuledger_proto::v1::RefusalReason;
 use gpuledger_proto::v1::agent_message::Kind as Message;
 use std::collections::BTreeSet;
 
-const MOVED: RefusalReason = RefusalReason::Moved;
-const INVALID: RefusalReason = RefusalReason::Invalid;
+pub(super) const MOVED: RefusalReason = RefusalReason::Moved;
+pub(super) const INVALID: RefusalReason = RefusalReason::Invalid;
 /// The counters, without their prefix.
-const REFUSED_INVALID: &str = "collector_refusals_total{reason=\"invalid\"}";
-const REFUSED_MOVED: &str = "collector_refusals_total{reason=\"moved\"}";
-const REPEATED: &str = "collector_batches_total{outcome=\"repeated\"}";
-const DROPPED: &str = "collector_batches_total{outcome=\"dropped\"}";
-const REFUSED_BATCHES: &str = "collector_batches_total{outcome=\"refused\"}";
-const COMMITS_MOVED: &str = "collector_commits_total{outcome=\"moved\"}";
+pub(super) const REFUSED_INVALID: &str = "collector_refusals_total{reason=\"invalid\"}";
+pub(super) const REFUSED_MOVED: &str = "collector_refusals_total{reason=\"moved\"}";
+pub(super) const REPEATED: &str = "collector_batches_total{outcome=\"repeated\"}";
+pub(super) const DROPPED: &str = "collector_batches_total{outcome=\"dropped\"}";
+pub(super) const REFUSED_BATCHES: &str = "collector_batches_total{outcome=\"refused\"}";
+pub(super) const COMMITS_MOVED: &str = "collector_commits_total{outcome=\"moved\"}";
 
 #[test]
 fn every_row_of_the_table_is_a_case_and_every_case_a_row() {
@@ -24,9 +25,9 @@ fn every_row_of_the_table_is_a_case_and_every_case_a_row() {
         .lines()
         .filter_map(|line| line.strip_prefix("//! | `")?.split('`').next())
         .collect();
-    let cases: BTreeSet<&str> = include_str!("identity.rs")
-        .split("#[tokio::test]\nasync fn ")
-        .skip(1)
+    let cases: BTreeSet<&str> = [include_str!("identity.rs"), include_str!("identity_of_batches.rs")]
+        .into_iter()
+        .flat_map(|file| file.split("#[tokio::test]\nasync fn ").skip(1))
         .filter_map(|case| case.split('(').next())
         .collect();
     assert!(rows.len() > 20);
@@ -337,157 +338,4 @@ async fn gpu_on_two_nodes_at_once() {
     assert!(moved.0 + moved.1 > 0, "they never met");
     world.log.has("WARN", &["took GPUs over", "both report them"]);
     assert_eq!(world.ledger.check().await.unwrap(), Vec::<String>::new());
-}
-
-#[tokio::test]
-async fn duplicate_batch() {
-    let world = World::new();
-    let epoch = Epoch::begin();
-    let mut agent = world.agent("a", epoch, segment("a", epoch, 1)).await;
-    for sequence in [1, 2, 1, 2, 3, 3] {
-        agent.send(batch(sequence)).await;
-    }
-    agent.acked(3).await;
-    agent.send(batch(2)).await;
-    agent.acked(3).await;
-    assert_eq!(world.ledger.counted().await, truth(3));
-    world.counts(REPEATED, 4).await;
-}
-
-#[tokio::test]
-async fn batch_out_of_order() {
-    let world = World::new();
-    let epoch = Epoch::begin();
-    let mut agent = world.agent("a", epoch, segment("a", epoch, 1)).await;
-    agent.send(batch(1)).await;
-    agent.send(batch(3)).await;
-    let refusal = agent.refusal().await;
-    assert_eq!(refusal.reason(), INVALID);
-    assert!(refusal.message.contains("batch 3") && refusal.message.contains("does not follow batch 1"));
-    assert_eq!((refusal.epoch.len(), refusal.sequence), (0, 0), "the batch itself may be sound");
-    let mut agent = world.agent("a", epoch, segment("a", epoch, 1)).await;
-    for sequence in 1..=3 {
-        agent.send(batch(sequence)).await;
-    }
-    agent.acked(3).await;
-    assert_eq!(world.ledger.counted().await, truth(3));
-}
-
-#[tokio::test]
-async fn batch_that_cannot_be_read() {
-    let world = World::new();
-    let epoch = Epoch::begin();
-    let mut agent = world.agent("a", epoch, segment("a", epoch, 1)).await;
-    let Message::Batch(mut bad) = batch(2) else { unreachable!() };
-    bad.columns.truncate(7);
-    agent.send(batch(1)).await;
-    agent.send(Message::Batch(bad)).await;
-    let refusal = agent.refusal().await;
-    assert_eq!((refusal.reason(), refusal.sequence), (INVALID, 2));
-    assert_eq!(refusal.epoch, epoch.0.as_bytes());
-    world.counts(REFUSED_BATCHES, 1).await;
-    // What came before is committed all the same. The agent goes on behind the batch that it set aside.
-    let mut agent = world.agent("a", epoch, segment("a", epoch, 1)).await;
-    agent.send(batch(1)).await;
-    agent.acked(1).await;
-    agent.open("a", 3).await;
-    agent.send(batch(3)).await;
-    agent.acked(3).await;
-    assert_eq!(world.ledger.counted().await, (truth(3).0 - 11_000, truth(3).1));
-    world.counts(DROPPED, 1).await;
-}
-
-#[tokio::test]
-async fn clock_days_ahead() {
-    const AHEAD_S: u64 = 27 * 3_600;
-    let world = World::by(Arc::new(|| START_MS));
-    let epoch = Epoch::begin();
-    let mut agent = world.agent("a", epoch, segment("a", epoch, 1)).await;
-    agent.send(batch(1)).await;
-    agent.send(batch_from(2, AHEAD_S)).await;
-    agent.send(batch(3)).await;
-    agent.acked(3).await;
-    assert_eq!(world.ledger.counted().await, (truth(3).0 - 11_000, truth(3).1));
-    world.counts("node_samples_ahead_total{node=\"a\"}", 10).await;
-    assert_eq!(world.log.count("WARN", &["more than a day ahead"]), 1);
-    assert_eq!(world.log.count("INFO", &["no longer a day ahead"]), 1);
-}
-
-#[tokio::test]
-async fn two_collectors_at_once() {
-    let world = World::new();
-    let (there, _) = World::collector(&world.ledger);
-    let epoch = Epoch::begin();
-    let mut stays = world.agent("a", epoch, segment("a", epoch, 1)).await;
-    stays.send(batch(1)).await;
-    stays.acked(1).await;
-    let mut moves = Agent::ready(&there, "a", epoch).await;
-    moves.send(batch(2)).await;
-    moves.acked(2).await;
-    stays.send(batch(2)).await;
-    assert_eq!(stays.refused().await.0, MOVED);
-    let mut back = world.welcomed("a", epoch).await;
-    assert_eq!(back.open("a", 1).await, 2);
-    back.send(batch(3)).await;
-    back.acked(3).await;
-    assert_eq!(world.ledger.counted().await, truth(3));
-    world.counts(COMMITS_MOVED, 1).await;
-}
-
-#[tokio::test]
-async fn collector_replaced_in_mid_stream() {
-    let world = World::new();
-    let epoch = Epoch::begin();
-    let mut agent = world.agent("a", epoch, segment("a", epoch, 1)).await;
-    agent.send(batch(1)).await;
-    agent.acked(1).await;
-    // From here on it folds, and gets no further.
-    world.ledger.fail(true);
-    agent.send(batch(2)).await;
-    agent.send(batch(3)).await;
-    world.counts("collector_batches_total{outcome=\"folded\"}", 3).await;
-    let (successor, _) = World::collector(&world.ledger.elsewhere());
-    let mut agent = Agent::connect(&successor, epoch);
-    agent.send(hello("a")).await;
-    agent.answer().await.unwrap();
-    assert_eq!(agent.open("a", 1).await, 1);
-    for sequence in 2..=4 {
-        agent.send(batch(sequence)).await;
-    }
-    agent.acked(4).await;
-    // The first one was not dead.
-    world.ledger.fail(false);
-    world.counts(COMMITS_MOVED, 1).await;
-    assert_eq!(world.ledger.counted().await, truth(4));
-}
-
-#[tokio::test]
-async fn batch_that_the_ledger_cannot_store() {
-    let world = World::new();
-    let epoch = Epoch::begin();
-    let mut agent = world.agent("a", epoch, segment("a", epoch, 1)).await;
-    // A counter that runs from nothing to above half of the range, twice.
-    let jumping = |sample: u64| if sample == 10 || sample == 12 { i64::MAX / 2 + 1_000_000_000 } else { 0 };
-    let bad = || batch_of(2, 10, jumping);
-    world.ledger.fail(true);
-    for message in [batch(1), bad(), batch(3)] {
-        agent.send(message).await;
-    }
-    world.counts("collector_batches_total{outcome=\"folded\"}", 3).await;
-    world.ledger.fail(false);
-    let refusal = agent.refusal().await;
-    assert_eq!((refusal.reason(), refusal.sequence), (INVALID, 0), "{}", refusal.message);
-    for _ in 0..2 {
-        let mut agent = world.agent("a", epoch, segment("a", epoch, 1)).await;
-        for message in [batch(1), bad(), batch(3)] {
-            agent.send(message).await;
-        }
-        let refusal = agent.refusal().await;
-        assert_eq!((refusal.reason(), refusal.sequence), (INVALID, 2), "{}", refusal.message);
-    }
-    let mut agent = world.agent("a", epoch, segment("a", epoch, 3)).await;
-    agent.send(batch(3)).await;
-    agent.acked(3).await;
-    assert_eq!(world.ledger.counted().await, (truth(3).0 - 11_000, truth(3).1));
-    world.counts(REFUSED_BATCHES, 2).await;
 }
