@@ -17,6 +17,7 @@ use gpuledger_ledger::{
     CommitOutcome, Day, DayFile, FileStatus, GpuHour, LedgerError, NodeHour, PendingFile, Publish, Sums,
     Table,
 };
+use std::sync::Arc;
 
 const OPERATION: &str = "close a day";
 
@@ -73,8 +74,9 @@ impl ArchivedLedger {
         now_ms: u64,
         closing: &mut Closing,
     ) -> Result<(), LedgerError> {
+        let mut names = Arc::default();
         for day in self.store.open_days(K::TABLE, before).await? {
-            match self.close_day::<K>(day, now_ms).await? {
+            match self.close_day::<K>(day, now_ms, &mut names).await? {
                 Outcome::Closed(day) => closing.closed.push(day),
                 Outcome::Nothing => {}
                 Outcome::Moved => closing.moved.push((K::TABLE, day)),
@@ -84,7 +86,12 @@ impl ArchivedLedger {
         Ok(())
     }
 
-    async fn close_day<K: Stored>(&self, day: Day, now_ms: u64) -> Result<Outcome, LedgerError> {
+    async fn close_day<K: Stored>(
+        &self,
+        day: Day,
+        now_ms: u64,
+        names: &mut Arc<Names>,
+    ) -> Result<Outcome, LedgerError> {
         let (open, files) = K::open(&*self.store, day.hours()).await?;
         if open.is_empty() {
             return Ok(Outcome::Nothing);
@@ -97,9 +104,12 @@ impl ArchivedLedger {
                 Err(fault) => return Ok(Outcome::Damaged(fault.of(OPERATION, self.files.place(&file.path)))),
             }
         }
-        let names = Names::read(&*self.store).await?;
+        // The register of a large fleet is large; for one day after another it is mostly the same.
+        if !rows.iter().all(|row| names.know::<K>(row.key)) {
+            *names = Arc::new(Names::read(&*self.store).await?);
+        }
         let file = self.store.begin_file(K::TABLE, day, now_ms).await?;
-        let made = self.make_file(&file, rows, names).await;
+        let made = self.make_file(&file, rows, Arc::clone(names)).await;
         let (bytes, sha256, sums) = match made {
             Ok(made) => made,
             Err(fault) => {
@@ -134,7 +144,7 @@ impl ArchivedLedger {
         &self,
         file: &PendingFile,
         rows: Vec<Row<K>>,
-        names: Names,
+        names: Arc<Names>,
     ) -> Result<(u64, [u8; 32], Sums), FileFault> {
         let pending = file.clone();
         let work = move || encode(&pending, rows, &names);

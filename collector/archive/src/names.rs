@@ -1,6 +1,6 @@
 //! Names of what rows refer to by number, for readers that know nothing of our register.
 
-use crate::table::RowKey;
+use crate::table::{Kind, RowKey};
 use gpuledger_ledger::{Ledger, LedgerError, OwnerKey};
 use gpuledger_proto::frame::Owner;
 use std::collections::BTreeMap;
@@ -48,6 +48,15 @@ impl Names {
         Ok(Self { nodes: nodes.collect(), gpus: gpus.collect(), owners: owners.collect() })
     }
 
+    /// Whether everything that a row refers to has its name here.
+    pub fn know<K: Kind>(&self, key: RowKey) -> bool {
+        if !K::HAS_OWNER {
+            return self.nodes.contains_key(&key.subject);
+        }
+        let has_owner = key.owner < OwnerKey::FIRST_NAMED.0 || self.owners.contains_key(&key.owner);
+        has_owner && self.gpus.contains_key(&key.subject)
+    }
+
     pub fn node(&self, key: RowKey) -> &str {
         self.node_of(key.subject)
     }
@@ -77,5 +86,51 @@ impl Names {
             },
             (_, None) => bare(UNREGISTERED),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gpuledger_ledger::{GpuHour, NodeHour};
+    use gpuledger_proto::frame::OwnerKind;
+
+    fn key(subject: u32, owner: u32) -> RowKey {
+        RowKey { subject, hour: 1, owner }
+    }
+
+    fn names() -> Names {
+        let gpu = Gpu { uuid: "GPU-1".to_owned(), model: "H100".to_owned(), node: 7 };
+        let job = Owner {
+            kind: OwnerKind::Slurm,
+            account: "physics".to_owned(),
+            name: "ada".to_owned(),
+            job: "17".to_owned(),
+        };
+        Names {
+            nodes: BTreeMap::from([(7, "n7".to_owned())]),
+            gpus: BTreeMap::from([(1, gpu)]),
+            owners: BTreeMap::from([(2, job)]),
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_names_of_its_gpu_node_and_owner() {
+        let names = names();
+        assert_eq!(names.gpu(key(1, 0)), GpuName { uuid: "GPU-1", model: "H100", node: "n7" });
+        assert_eq!(names.node(key(7, 0)), "n7");
+        let job = OwnerName { kind: "slurm", account: "physics", name: "ada", job: "17" };
+        assert_eq!(names.owner(key(1, 2)), job);
+        assert_eq!((names.owner(key(1, 0)).kind, names.owner(key(1, 1)).kind), ("nobody", "unknown"));
+        assert_eq!((names.owner(key(1, 3)).kind, names.gpu(key(2, 0)).uuid), (UNREGISTERED, UNREGISTERED));
+    }
+
+    #[test]
+    fn what_was_registered_later_is_not_known() {
+        let names = names();
+        assert!(names.know::<GpuHour>(key(1, 0)) && names.know::<GpuHour>(key(1, 1)));
+        assert!(names.know::<GpuHour>(key(1, 2)) && names.know::<NodeHour>(key(7, 0)));
+        assert!(!names.know::<GpuHour>(key(1, 3)) && !names.know::<GpuHour>(key(2, 0)));
+        assert!(!names.know::<NodeHour>(key(1, 0)));
     }
 }
