@@ -187,3 +187,51 @@ fn batch(sequence: Sequence, samples: &[Sample], gpu: bool, power: MetricId, ene
     let stamp = |sample: &Sample| Stamp { wall_ms: sample.wall_ms, boot_ms: sample.wall_ms };
     Batch { sequence, stamps: samples.iter().map(stamp).collect(), holdings: Vec::new(), columns }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::mapping::{EnergyUnit, NodeSource, TimeUnit};
+    use gpuledger_ledger::Wanted;
+    use gpuledger_ledger::sqlite::SqliteLedger;
+    use gpuledger_proto::ids::GpuUuid;
+
+    const T: u64 = 1_790_000_000_000;
+
+    /// A counter of one GPU, a joule a second, as a file of this node has it.
+    fn table(node: &str, seconds: std::ops::Range<u64>) -> (Table, Mapping) {
+        let node = NodeName::new(node).unwrap();
+        let gpu = Some(GpuUuid::new("GPU-1").unwrap());
+        let row = |second| Row { wall_ms: T + second * 1_000, value: i64::try_from(second).unwrap() * 1_000 };
+        let digest = [u8::try_from(seconds.start).unwrap(); 32];
+        let rows = seconds.map(row).collect();
+        let series = BTreeMap::from([(SeriesKey { node: node.clone(), gpu }, rows)]);
+        let quantity = Quantity::Energy { column: "mj".to_owned(), unit: EnergyUnit::Mj };
+        let mapping = Mapping {
+            node: NodeSource::Always(node),
+            gpu_column: Some("gpu".to_owned()),
+            gpu_model: None,
+            time_column: "t".to_owned(),
+            time_unit: TimeUnit::Ms,
+            quantity,
+            filters: Vec::new(),
+            longest_gap_ms: 60_000,
+        };
+        (Table { series, filtered: 0, digest }, mapping)
+    }
+
+    #[tokio::test]
+    async fn a_gpu_that_another_node_holds_is_taken_over_and_nothing_of_it_counts_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = SqliteLedger::open(&folder.path().join("ledger.db")).unwrap();
+        for (node, seconds) in [("a", 0..10), ("b", 5..20), ("a", 12..30)] {
+            let (table, mapping) = table(node, seconds);
+            import(&ledger, &table, &mapping).await.unwrap();
+            let holder = ledger.gpus().await.unwrap()[0].node;
+            assert_eq!(ledger.node(&NodeName::new(node).unwrap()).await.unwrap(), holder);
+        }
+        let rows = ledger.gpu_hours(&Wanted::all(gpuledger_ledger::HourRange::ALWAYS)).await.unwrap();
+        assert_eq!(rows.iter().map(|(_, row)| row.counter_mj.0).sum::<u64>(), 29_000);
+        assert_eq!(ledger.check().await.unwrap(), Vec::<String>::new());
+    }
+}
