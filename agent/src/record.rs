@@ -4,7 +4,8 @@
 //! What is on the disk: a spool segment's header is an encoded `v1::Segment` (with
 //! `first_sequence` 0: the spool knows it) and its records are encoded `v1::Batch` messages; a
 //! journal entry tagged 0 is such a header, and any other entry is one frame, encoded as a batch of
-//! one sample and tagged with the sequence of the batch that it goes into.
+//! one sample behind the CRC-32C of its header, and tagged with the sequence of the batch that it goes
+//! into.
 //!
 //! Invariants:
 //! - a sequence of an epoch never has two contents: a batch keeps its bytes from the moment it is

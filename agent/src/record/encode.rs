@@ -20,9 +20,22 @@ pub(super) fn segment_header(identity: &Identity, inventory: &Inventory) -> Vec<
     segment.encode_to_vec()
 }
 
-/// One frame, to be read back by [`frames`].
-pub(super) fn frame(sequence: Sequence, frame: &Frame) -> Vec<u8> {
-    batch_to_wire(&Batch::from_frames(sequence, std::slice::from_ref(frame))).encode_to_vec()
+/// One frame under a segment header, to be read back by [`journalled`].
+///
+/// It begins with the header's checksum: a power failure may leave blocks of an older journal beside
+/// newer ones, and a frame must never be taken for one of another run.
+pub(super) fn frame(header: &[u8], sequence: Sequence, frame: &Frame) -> Vec<u8> {
+    let mut bytes = crc32c::crc32c(header).to_le_bytes().to_vec();
+    batch_to_wire(&Batch::from_frames(sequence, std::slice::from_ref(frame))).encode_raw(&mut bytes);
+    bytes
+}
+
+/// The frame of a journal entry, as a batch; `None` where it does not belong to the header, or was
+/// written by another version.
+pub(super) fn journalled(header: &[u8], entry: &[u8], devices: usize) -> Option<Batch> {
+    let (mark, batch) = entry.split_first_chunk()?;
+    let own = u32::from_le_bytes(*mark) == crc32c::crc32c(header);
+    batch_from_wire(v1::Batch::decode(batch).ok().filter(|_| own)?, devices).ok()
 }
 
 /// A batch as the collector will read it. What we could not read ourselves is an error here, where

@@ -1,7 +1,7 @@
 //! What a killed process left in the journal, as the batches that it was going to write.
 
 use super::encode;
-use gpuledger_proto::convert::{batch_from_wire, inventory_from_wire};
+use gpuledger_proto::convert::inventory_from_wire;
 use gpuledger_proto::frame::Frame;
 use gpuledger_proto::ids::{NodeName, Sequence};
 use gpuledger_proto::v1;
@@ -27,8 +27,8 @@ struct Gathered {
 }
 
 /// Turns journal entries into batches, but for those that are in the spool already. Entries that
-/// cannot be understood were written by another version and are left out; their number is the
-/// second result.
+/// cannot be understood, or stand behind a header that is not theirs, were written by another version
+/// or are what a power failure left; their number is the second result.
 pub(super) fn batches(entries: &[Entry], spool: &mut Spool) -> Result<(Vec<Closed>, usize), SpoolError> {
     if entries.is_empty() {
         return Ok((Vec::new(), 0));
@@ -52,8 +52,7 @@ pub(super) fn batches(entries: &[Entry], spool: &mut Spool) -> Result<(Vec<Close
         if spooled.get(&segment.epoch).is_some_and(|&last| entry.tag <= last) {
             continue;
         }
-        let wire = v1::Batch::decode(entry.bytes.as_slice()).ok();
-        let Some(batch) = wire.and_then(|wire| batch_from_wire(wire, *devices).ok()) else {
+        let Some(batch) = encode::journalled(header, &entry.bytes, *devices) else {
             unreadable += 1;
             continue;
         };
@@ -207,10 +206,10 @@ mod tests {
         let readings = (1..20).map(|id| (MetricId(id), Reading::Value(1_000))).collect();
         let device = DeviceFrame { readings, holding: None };
         let frame = Frame { stamp: Stamp::default(), devices: vec![device; 9] };
-        let bytes = encode::frame(Sequence(1), &frame);
         let node = NodeName::new("n1").unwrap();
         let identity = Identity { node, epoch: Epoch::begin(), boot_id: None };
         let header = encode::segment_header(&identity, &inventory);
+        let bytes = encode::frame(&header, Sequence(1), &frame);
         let mut entries = vec![Entry { tag: 0, bytes: header }];
         entries.extend((0..20_000).map(|n| Entry { tag: n / 10 + 1, bytes: bytes.clone() }));
         let options = Options { cap_bytes: 1 << 20 };

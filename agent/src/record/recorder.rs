@@ -132,7 +132,7 @@ impl Recorder {
         }
         let (closed, unreadable) = leftover::batches(&entries, &mut spool)?;
         if unreadable > 0 {
-            tracing::warn!(folder = %folder.display(), unreadable, "left out journal entries that this version cannot read");
+            tracing::warn!(folder = %folder.display(), unreadable, "left out journal entries that another version wrote or a power failure tore");
         }
         let spool = SpoolHandle::new(spool);
         let mut recorder = Self {
@@ -299,7 +299,7 @@ impl Recorder {
 
     fn write_journal(&mut self, frame: &Frame) {
         let Some(set) = &self.inventory else { return };
-        let bytes = encode::frame(self.sequence, frame);
+        let bytes = encode::frame(&set.header, self.sequence, frame);
         let entry = (self.sequence.0, bytes.as_slice());
         let written = if self.journal_header.as_ref() == Some(&set.header) {
             self.journal.append(&[entry])

@@ -352,8 +352,10 @@ fn many_owners_with_long_names_do_not_make_a_message_too_large() {
 #[test]
 fn a_one_frame_batch_reads_back_as_the_frame() {
     let original = frame(7_000, 3);
-    let wire = v1::Batch::decode(encode::frame(Sequence(4), &original).as_slice()).unwrap();
-    assert_eq!(encode::frames(&batch_from_wire(wire, 4).unwrap(), 4), [original]);
+    let entry = encode::frame(b"header", Sequence(4), &original);
+    let batch = encode::journalled(b"header", &entry, 4).unwrap();
+    assert_eq!(encode::frames(&batch, 4), [original]);
+    assert_eq!(encode::journalled(b"heather", &entry, 4), None, "of another run");
 }
 
 #[derive(Debug, Clone)]
