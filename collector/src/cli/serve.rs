@@ -4,6 +4,7 @@ use super::Failure;
 use crate::app;
 use crate::config::Config;
 use crate::fleet::Fleet;
+use crate::store::Location;
 use std::io::{self, IsTerminal as _, Write as _};
 
 /// Serves until the process is told to stop. Logs go to standard error.
@@ -29,8 +30,29 @@ pub fn check(config: &Config) -> Result<(), Failure> {
     };
     let mut out = io::stdout().lock();
     writeln!(out, "ledger       {}", config.ledger)?;
+    writeln!(out, "closed days  {}", closed_days(config))?;
     writeln!(out, "fleet        {register}")?;
     writeln!(out, "agents       {}", config.grpc_listen)?;
     writeln!(out, "HTTP         {}", config.http_listen)?;
     Ok(out.flush()?)
+}
+
+/// What becomes of days that are over, as far as the configuration says it.
+fn closed_days(config: &Config) -> String {
+    let archive = &config.archive;
+    if !archive.enabled {
+        return "none: days stay in the ledger".to_owned();
+    }
+    let place = match (&archive.location, &config.ledger) {
+        (Some(place), _) => place.clone(),
+        (None, Location::File(ledger)) => {
+            format!("{}.days, unless they are elsewhere already", ledger.display())
+        }
+        (None, Location::Postgres(_)) => {
+            return "none, unless they are somewhere already: set location under [archive]".to_owned();
+        }
+    };
+    let hours = archive.close_after.as_secs() / 3_600;
+    let kept = archive.keep_days.map_or_else(|| "for ever".to_owned(), |days| format!("for {days} days"));
+    format!("{place}; after {hours} h, kept {kept}")
 }

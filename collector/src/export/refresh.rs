@@ -20,13 +20,24 @@ pub async fn refresh<T, F>(
 ) where
     F: Future<Output = Result<T, Failure>>,
 {
+    let mut failing = false;
     loop {
         let begun = Instant::now();
         match load().await {
-            Ok(value) => drop(sender.send_replace(value)),
+            Ok(value) => {
+                if failing {
+                    tracing::info!("{what} are read anew again");
+                }
+                failing = false;
+                sender.send_replace(value);
+            }
             Err(error) => {
                 failed();
-                tracing::warn!(%error, "cannot read {what} anew; /metrics keeps the older ones");
+                // Told when it begins, not at every attempt.
+                if !failing {
+                    tracing::warn!(%error, "cannot read {what} anew; /metrics keeps the older ones");
+                }
+                failing = true;
             }
         }
         let pause = every.max(begun.elapsed().saturating_mul(PAUSE_FACTOR));

@@ -7,7 +7,7 @@
 
 use anyhow::{Result, bail, ensure};
 use gpuledger_collector::store::{self, Access, Location};
-use gpuledger_e2e::process::{Process, run};
+use gpuledger_e2e::process::{Process, finish, run};
 use gpuledger_e2e::{built, net};
 use gpuledger_fleet::agents::{Plan, Progress};
 use gpuledger_fleet::model::Fleet;
@@ -262,4 +262,41 @@ async fn a_database_server_that_dies_is_told_and_outlived() -> Result<()> {
     server.start_again()?;
     ensure!(!scene.collector.errors().contains("s3cret"), "the log tells the password");
     scene.goes_on(replayed).await
+}
+
+#[test]
+fn no_message_tells_a_password() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("collector.toml");
+    fs::write(&config, "ledger = \"postgres://u:s3cret@127.0.0.1:1/d\"\n")?;
+    let config = config.display().to_string();
+    let table: &[(&[&str], i32, &str)] = &[
+        (&["--ledger", "postgres://u:s3cret@127.0.0.1:1/d", "verify"], 2, "postgres://u@127.0.0.1:1/d"),
+        (&["--ledger", "postgres://u:s3@cret@127.0.0.1:1/d", "verify"], 2, "@ is %40"),
+        (&["--ledger", "mysql://u:s3cret@h/d", "verify"], 2, "a ledger cannot be at mysql://…; expected"),
+        (&["--ledger", "", "verify"], 2, "--ledger: the ledger's name is empty"),
+        (&["--config", &config, "check-config"], 0, "postgres://u@127.0.0.1:1/d"),
+        (&["--config", &config, "serve"], 2, "postgres://u@127.0.0.1:1/d"),
+        (&["--config", &config, "backup", "--out", "none.db"], 2, "postgres://u@127.0.0.1:1/d"),
+        (
+            &["--ledger", "none.db", "migrate", "--to", "ftp://u:s3cret@h/d"],
+            2,
+            "--to: a ledger cannot be at ftp://…",
+        ),
+        (&["--help"], 0, "GPULEDGER_LEDGER"),
+    ];
+    for (arguments, code, told) in table {
+        let mut command = Command::new(built::binary("gpuledger")?);
+        command.env("GPULEDGER_LEDGER", "postgres://u:s3cret@h/d").current_dir(folder.path());
+        if arguments[0] == "--config" {
+            command.env_remove("GPULEDGER_LEDGER");
+        }
+        let output = finish(command.args(*arguments))?;
+        let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(*code), "{arguments:?}: {}: {text}", output.status);
+        ensure!(text.contains(told), "{arguments:?}: {text:?} does not say {told:?}");
+        ensure!(!text.contains("s3cret") && !text.contains("cret@"), "{arguments:?}: {text}");
+    }
+    ensure!(!folder.path().join("none.db").exists());
+    Ok(())
 }
