@@ -34,52 +34,59 @@ The whole file is checked before anything is written. The same import a second t
 the ledger has counted already, adds nothing.";
 
 const VERIFY_NOTES: &str = "\
-One line for each check, with the promise that it is about: `ok`, or `BROKEN` and below it what is wrong.
-Everything is read: the store, the file of every closed day with its checksum and sums, and the totals
-of what has expired. A collector may go on meanwhile; nothing is changed.
+One line for each check, with the promise that it is about: `ok`, or `BROKEN` and below it what is \
+wrong. Everything is read: the store, the file of every closed day with its checksum and sums, and the \
+totals of what has expired. A collector may go on meanwhile; nothing is changed.
 
 Exit codes: 0 every promise holds; 1 one is broken; 2 there is no such ledger; 3 it cannot be read.";
 
 const BACKUP_NOTES: &str = "\
-The backup is the ledger of one moment; a collector may go on meanwhile. FILE is a whole SQLite ledger,
-whatever the original is in. Closed days in a folder are copied to FILE.days; in an object store they
+The backup is the ledger of one moment; a collector may go on meanwhile. FILE is a whole SQLite ledger, \
+whatever the original is in. Closed days in a folder are copied to FILE.days; in an object store they \
 stay and are referenced, so keep what the backup names there.
 
-To look into a backup, name it: gpuledger --ledger FILE verify
-To restore it, stop the collector and put both in the ledger's place:
-    rm -f ledger.db ledger.db-wal ledger.db-shm
+To look into a backup, name it:
+    gpuledger --ledger FILE verify
+
+To restore it, stop the collector, put the old ledger aside and the backup in its place:
+    mv ledger.db ledger.db.before
+    mv ledger.db.days ledger.db.days.before
+    rm -f ledger.db-wal ledger.db-shm
     mv FILE ledger.db
-    mv FILE.days ledger.db.days        (the days that are there already are the same or newer)
-To restore it into PostgreSQL: gpuledger --ledger FILE migrate --to postgres://USER@HOST/DATABASE
-Agents then go on by themselves and send again what their spools still hold. Of what they do not hold any
+    mv FILE.days ledger.db.days
+
+To restore it into PostgreSQL:
+    gpuledger --ledger FILE migrate --to postgres://USER@HOST/DATABASE
+
+Agents go on by themselves and send again what their spools still hold. Of what they do not hold any \
 more the energy is in the next reading of each counter, and the hours are unmonitored.
 
 Examples:
-    gpuledger --ledger /var/lib/gpuledger/ledger.db backup --out /backup/ledger-$(date +%F).db
+    gpuledger --ledger ledger.db backup --out /backup/ledger-$(date +%F).db
     gpuledger --ledger postgres://ledger@db/gpu backup --out /backup/ledger.db";
 
 const MIGRATE_NOTES: &str = "\
-The old ledger is only read and stays as it is; the new place must be empty. At the end both are read
-again and compared, record by record: the same SHA-256 over nodes, GPUs, owners, sequences, assets,
-files and rows. Stop the collector first, or it will write to the old ledger meanwhile, which is found.
+The old ledger is only read and stays as it is; the new place must be empty. At the end both are read \
+again and compared, record by record: the same SHA-256 over nodes, GPUs, owners, sequences, assets, files \
+and rows. Stop the collector first, or it will write to the old ledger meanwhile, which is found.
 
-Closed days are copied where --archive says; without it to LOCATION.days for an SQLite file. Else they
+Closed days are copied where --archive says; without it to LOCATION.days for an SQLite file. Else they \
 stay where they are and belong to the new ledger: then neither `serve` nor `gc` may be run on the old one.
 
-Exit codes: 0 copied and equal; 1 copied and found different; 2 the new place is not empty or not
-usable, nothing was changed; 3 failed at run time.
+Exit codes: 0 copied and equal; 1 copied and found different; 2 the new place is not empty or not usable, \
+nothing was changed; 3 failed at run time.
 
 Examples:
     gpuledger --ledger ledger.db migrate --to postgres://ledger@db/gpu --archive s3://bucket/gpu
     gpuledger --ledger postgres://ledger@db/gpu migrate --to ledger.db";
 
 const GC_NOTES: &str = "\
-Files of closed days become superfluous where a newer version of the day replaced them, where they are
-older than archive.keep_days, and where a collector died between writing a file and entering it. `serve`
+Files of closed days become superfluous where a newer version of the day replaced them, where they are \
+older than archive.keep_days, and where a collector died between writing a file and entering it. `serve` \
 removes by itself all but those of which the ledger knows nothing; this command removes those too.
 
-One place, one ledger: two ledgers with the same archive take each other's files for superfluous. Look
-first, with --dry-run.
+One place, one ledger: two ledgers with the same archive take each other's files for superfluous. So does \
+a ledger restored from a backup with days that were closed after it. Look first, with --dry-run.
 
 Examples:
     gpuledger --ledger ledger.db gc --dry-run
