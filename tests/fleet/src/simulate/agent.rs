@@ -30,6 +30,8 @@ pub struct Start<'a> {
     pub jitter_seed: u64,
     pub clock: WallClock,
     pub network: &'a Arc<Network>,
+    /// Bytes that make each job's name longer, so that a small spool becomes full in a while.
+    pub padding: usize,
 }
 
 /// A running agent.
@@ -43,6 +45,7 @@ pub struct Agent {
     cancel: CancellationToken,
     /// Energy of each device when the agent began to integrate its power.
     integrated_from_mj: Vec<Option<u64>>,
+    padding: usize,
     /// Up to here everything is synced.
     saved: Sequence,
     /// The disk was full, or the process dying: what is not saved may be lost with the process.
@@ -90,6 +93,7 @@ impl Agent {
             uplink,
             cancel,
             integrated_from_mj: vec![None; start.gpus.len() + 1],
+            padding: start.padding,
             saved: Sequence::NONE,
             in_trouble: false,
         })
@@ -109,7 +113,9 @@ impl Agent {
             let (frame, integrated_mj) = match &device {
                 // Nobody integrates the power of a whole node here.
                 Device::Node(_) => (meter_frame(&shown), 0),
-                Device::Gpu(_) => (gpu_frame(&shown, shown.used_mj - from_mj), shown.used_mj - from_mj),
+                Device::Gpu(_) => {
+                    (gpu_frame(&shown, shown.used_mj - from_mj, self.padding), shown.used_mj - from_mj)
+                }
             };
             frames.push(frame);
             told.push((device, shown, integrated_mj));
@@ -217,7 +223,7 @@ fn meter_frame(shown: &Shown) -> DeviceFrame {
     DeviceFrame { readings, holding: None }
 }
 
-fn gpu_frame(shown: &Shown, integrated_mj: u64) -> DeviceFrame {
+fn gpu_frame(shown: &Shown, integrated_mj: u64, padding: usize) -> DeviceFrame {
     let lost = Reading::Absent(Absence::Lost);
     let up = shown.state != State::Down;
     let read = |reading| if up { reading } else { lost };
@@ -237,7 +243,7 @@ fn gpu_frame(shown: &Shown, integrated_mj: u64) -> DeviceFrame {
             kind: OwnerKind::User,
             account: String::new(),
             name: format!("user-{}", shown.owner),
-            job: String::new(),
+            job: "j".repeat(padding),
         };
         vec![Share { owner, share_ppm: 1_000_000 }]
     };

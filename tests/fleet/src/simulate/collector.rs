@@ -4,7 +4,7 @@
 //! broken. Its tasks are left to the runtime.
 
 use super::link::Network;
-use super::oracle::{Arrivals, Arrived};
+use super::oracle::Arrivals;
 use super::store::{SimLedger, SimStore};
 use super::trail::Trail;
 use gpuledger_collector::export::Health;
@@ -29,6 +29,8 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
+/// What systemd gives a service to end.
+const DRAIN_WITHIN: Duration = Duration::from_secs(90);
 /// Connections that wait to be taken.
 const BACKLOG: usize = 16;
 
@@ -70,7 +72,8 @@ impl Collector {
         };
         let (health, latest) = (Arc::new(Health::new()?), Arc::new(Latest::default()));
         let ingest = Ingest::start_by(ledger, latest, health, options, Arc::clone(&terms.clock));
-        let tap = Tap { store: Arc::clone(store), arrivals, order: Arc::default(), trail: Arc::clone(trail) };
+        let tap =
+            Tap { store: Arc::clone(store), arrivals, streams: Arc::default(), trail: Arc::clone(trail) };
         let service = TelemetryServer::new(Tapped { ingest: Arc::clone(&ingest), tap })
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (door, connections) = mpsc::channel(BACKLOG);
@@ -97,8 +100,8 @@ impl Collector {
 
     /// Ends in order: commits what was folded and acknowledges it.
     pub async fn drain(self, network: &Network) {
-        // What is not committed is still in the spools.
-        let _ = self.ingest.drain().await;
+        // What is not committed is still in the spools. A store that is gone by now never answers.
+        let _ = tokio::time::timeout(DRAIN_WITHIN, self.ingest.drain()).await;
         self.kill(network);
     }
 }
@@ -108,7 +111,8 @@ impl Collector {
 struct Tap {
     store: Arc<SimStore>,
     arrivals: Arc<Mutex<Arrivals>>,
-    order: Arc<AtomicU64>,
+    /// Streams so far.
+    streams: Arc<AtomicU64>,
     trail: Arc<Trail>,
 }
 
@@ -116,7 +120,7 @@ struct Tap {
 type Segment = Option<(Epoch, usize)>;
 
 impl Tap {
-    fn came(&self, message: &v1::AgentMessage, segment: &mut Segment) {
+    fn came(&self, stream: u64, message: &v1::AgentMessage, segment: &mut Segment) {
         use v1::agent_message::Kind;
         match &message.kind {
             Some(Kind::Segment(wire)) => {
@@ -125,27 +129,21 @@ impl Tap {
             }
             Some(Kind::Batch(wire)) => {
                 let Some((epoch, devices)) = *segment else { return };
-                self.batch_came(epoch, wire, devices);
+                self.batch_came(stream, epoch, wire, devices);
             }
             Some(Kind::Hello(_)) | None => {}
         }
     }
 
-    fn batch_came(&self, epoch: Epoch, wire: &v1::Batch, devices: usize) {
-        let key = (epoch, Sequence(wire.sequence));
+    fn batch_came(&self, stream: u64, epoch: Epoch, wire: &v1::Batch, devices: usize) {
         self.trail.count("batches received", 1);
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
         let Ok(batch) = batch_from_wire(wire.clone(), devices) else { return };
         let stamps: Vec<u64> = batch.stamps.iter().map(|stamp| stamp.boot_ms).collect();
-        if let Some(before) = arrivals.get(&key) {
-            self.trail.count("batches received again", 1);
-            if before.stamps != stamps {
-                self.trail.count("batches with two contents", 1);
-            }
-            return;
-        }
-        let order = self.order.fetch_add(1, Ordering::Relaxed);
-        arrivals.insert(key, Arrived { stamps, order });
+        let before = arrivals.came(stream, epoch, Sequence(wire.sequence), stamps.clone());
+        self.trail.count("batches received again", u64::from(before.is_some()));
+        let differs = before.is_some_and(|before| before != stamps);
+        self.trail.count("batches with two contents", u64::from(differs));
     }
 
     fn goes(&self, message: &v1::CollectorMessage) {
@@ -185,9 +183,10 @@ impl Telemetry for Tapped {
         request: Request<Streaming<v1::AgentMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let (tap, mut segment) = (self.tap.clone(), None);
+        let stream = tap.streams.fetch_add(1, Ordering::Relaxed);
         let inbound = request.into_inner().map(move |message| {
             if let Ok(message) = &message {
-                tap.came(message, &mut segment);
+                tap.came(stream, message, &mut segment);
             }
             message
         });

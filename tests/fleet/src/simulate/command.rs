@@ -1,6 +1,6 @@
 //! `gpuledger-fleet simulate`.
 
-use super::many::{ManyError, Summary, run_all};
+use super::many::{Many, ManyError, Summary, run_all};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal as _;
 use std::num::NonZero;
@@ -18,6 +18,9 @@ pub struct Simulate {
     /// Seeds at the same time [default: one a core]
     #[arg(long, value_name = "THREADS")]
     jobs: Option<NonZero<usize>>,
+    /// Begin no more seeds once one has failed
+    #[arg(long)]
+    until_failure: bool,
     /// Print what came of it as one JSON object
     #[arg(long)]
     json: bool,
@@ -37,7 +40,13 @@ impl Simulate {
         let begun = Instant::now();
         let bar = bar(seeds);
         let progress = |done| bar.set_position(done);
-        let summary = run_all(first..first.saturating_add(seeds), jobs, self.events, &progress)?;
+        let many = Many {
+            seeds: first..first.saturating_add(seeds),
+            threads: jobs,
+            until_failure: self.until_failure,
+            keep_events: self.events,
+        };
+        let summary = run_all(&many, &progress)?;
         bar.finish_and_clear();
         for event in &summary.events {
             eprintln!("{event}");

@@ -17,6 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use uuid::Uuid;
 
+/// Below this, a spool is meant to become full.
+const SMALL_CAP: u64 = 1 << 20;
 /// A machine that is off has been off for at least so long when it boots.
 const BOOT_MS: u64 = 50;
 
@@ -154,6 +156,7 @@ impl World {
             jitter_seed,
             clock: WallClock::of(move || skew.at(trail.now_ms())),
             network,
+            padding: if machine.cap_bytes < SMALL_CAP { 240 } else { 0 },
         });
         let mut agent = match started {
             Ok(agent) => agent,

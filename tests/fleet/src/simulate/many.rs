@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Failing seeds that are told with what they violated; the rest is counted.
@@ -64,28 +64,36 @@ impl Summary {
     }
 }
 
-/// Runs every seed of the range, on so many threads. `progress` is told after each how many are done.
-pub fn run_all(
-    seeds: Range<u64>,
-    threads: usize,
-    keep_events: bool,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Summary, ManyError> {
+/// What is run, and how.
+#[derive(Debug, Clone)]
+pub struct Many {
+    pub seeds: Range<u64>,
+    /// Seeds at the same time.
+    pub threads: usize,
+    /// Whether no more seeds are begun once one has failed.
+    pub until_failure: bool,
+    pub keep_events: bool,
+}
+
+/// Runs the seeds. `progress` is told after each how many are done.
+pub fn run_all(many: &Many, progress: &(dyn Fn(u64) + Sync)) -> Result<Summary, ManyError> {
+    let Many { seeds, threads, until_failure, keep_events } = many.clone();
     let memory = Path::new(MEMORY);
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     let folder = folder.map_err(ManyError::Folder)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(threads.max(1)).enable_all().build().map_err(ManyError::Runtime)?;
-    let next = AtomicU64::new(seeds.start);
+    let (next, stop) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let summary = Mutex::new((Summary::default(), None));
     let work = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= seeds.end {
+            if seed >= seeds.end || stop.load(Ordering::Relaxed) {
                 return;
             }
             let told = run_one(seed, folder.path(), &runtime, keep_events);
             let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
+            // What another thread has begun is still told.
             match told {
                 Ok(told) => summary.0.add(seed, told),
                 Err(error) => {
@@ -94,6 +102,9 @@ pub fn run_all(
                 }
             }
             progress(summary.0.runs);
+            if until_failure && summary.0.violations > 0 {
+                stop.store(true, Ordering::Relaxed);
+            }
         }
     };
     std::thread::scope(|scope| {

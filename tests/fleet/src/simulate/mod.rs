@@ -36,5 +36,5 @@ mod store;
 mod trail;
 
 pub use command::Simulate;
-pub use many::{ManyError, Summary, run_all};
+pub use many::{Many, ManyError, Summary, run_all};
 pub use run::RunError;

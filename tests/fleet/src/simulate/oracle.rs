@@ -11,6 +11,7 @@ use super::hardware::Shown;
 use super::trail::Trail;
 use gpuledger_ledger::NodeCommit;
 use gpuledger_proto::ids::{Epoch, Sequence};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -40,16 +41,56 @@ pub struct Sample {
 }
 
 /// A batch as it came to a collector.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrived {
+#[derive(Debug, Clone)]
+struct Arrived {
     /// Boot-time clock of each sample.
-    pub stamps: Vec<u64>,
-    /// By arrival, over all batches.
-    pub order: u64,
+    stamps: Vec<u64>,
+    /// By its first arrival, over all batches: a batch that comes again is not folded again.
+    order: u64,
 }
 
-/// What one collector has taken in, by epoch and sequence.
-pub type Arrivals = BTreeMap<(Epoch, Sequence), Arrived>;
+/// What one collector has taken in.
+#[derive(Debug, Clone, Default)]
+pub struct Arrivals {
+    batches: BTreeMap<(Epoch, Sequence), Arrived>,
+    /// The streams on which something of an epoch came.
+    streams: BTreeMap<Epoch, BTreeSet<u64>>,
+    /// Streams of which nothing is folded any more.
+    over: BTreeSet<u64>,
+    order: u64,
+}
+
+impl Arrivals {
+    /// A batch has come. Gives the samples that it had before where it came again.
+    pub fn came(
+        &mut self,
+        stream: u64,
+        epoch: Epoch,
+        sequence: Sequence,
+        stamps: Vec<u64>,
+    ) -> Option<Vec<u64>> {
+        if self.over.contains(&stream) {
+            return None;
+        }
+        self.streams.entry(epoch).or_default().insert(stream);
+        self.order += 1;
+        let order = self.order;
+        match self.batches.entry((epoch, sequence)) {
+            Entry::Occupied(before) => Some(before.get().stamps.clone()),
+            Entry::Vacant(new) => {
+                new.insert(Arrived { stamps, order });
+                None
+            }
+        }
+    }
+
+    /// What was folded of an epoch and not committed is forgotten, and has to come again on another
+    /// stream.
+    pub fn forget(&mut self, epoch: Epoch, reached: Sequence) {
+        self.batches.retain(|key, _| key.0 != epoch || key.1 <= reached);
+        self.over.extend(self.streams.remove(&epoch).unwrap_or_default());
+    }
+}
 
 /// A batch that the store holds.
 #[derive(Debug, Clone)]
@@ -115,6 +156,7 @@ impl Oracle {
     }
 
     pub fn dropped(&mut self, machine: usize, batches: u64) {
+        self.trail.count("dropped batches", batches);
         *self.dropped.entry(machine).or_default() += batches;
     }
 
@@ -132,7 +174,7 @@ impl Oracle {
             }
             for number in advance.from.0 + 1..=advance.to.0 {
                 let key = (advance.epoch, Sequence(number));
-                batches.extend(arrivals.get(&key).map(|arrived| (arrived.order, key, arrived)));
+                batches.extend(arrivals.batches.get(&key).map(|arrived| (arrived.order, key, arrived)));
             }
         }
         batches.sort_by_key(|batch| batch.0);
@@ -217,9 +259,5 @@ impl Oracle {
 
     pub fn delivered_samples(&self) -> usize {
         self.delivered().count()
-    }
-
-    pub fn recorded_samples(&self) -> usize {
-        self.samples.len()
     }
 }

@@ -155,12 +155,13 @@ impl Plan {
     pub fn of(seed: u64, copies: bool) -> Self {
         let mut dice = Dice::new(seed, "plan");
         let step_ms = [1_000, 1_000, 2_000, 5_000, 10_000, 20_000][dice.index(6)];
-        let batch_steps = dice.between(3, 11);
+        let small_spools = dice.permille(120);
+        // A small spool has to become full in a while.
+        let batch_steps = if small_spools { 1 } else { dice.between(3, 11) };
         let gpus: Vec<GpuPlan> =
             (0..dice.between(1, 6)).map(|_| GpuPlan { has_counter: !dice.permille(150) }).collect();
         let machines = dice.between(1, 4).min(gpus.len() as u64);
         let calm_clocks = dice.permille(600);
-        let small_spools = dice.permille(250);
         let machine = |number: u64, dice: &mut Dice| MachinePlan {
             gpus: (0..gpus.len()).filter(|&gpu| gpu as u64 % machines == number).collect(),
             offset_ms: if calm_clocks { 0 } else { dice.around_zero(300_000) },
@@ -174,8 +175,8 @@ impl Plan {
             from_ms: 1_790_000_000_000 + dice.between(0, 7_200_000),
             step_ms,
             batch_steps,
-            steps: dice.between(60, 200),
-            commit_interval_ms: (step_ms * batch_steps / dice.between(1, 4)).clamp(1_000, 30_000),
+            steps: if small_spools { 400 } else { dice.between(60, 200) },
+            commit_interval_ms: (step_ms * batch_steps.max(6) / dice.between(1, 4)).clamp(1_000, 30_000),
             collectors: 1 + usize::from(dice.permille(500)),
             delay_ms: [2, 20, 200, 2_000][dice.index(4)],
             gpus,
@@ -226,14 +227,21 @@ impl Plan {
         match kind {
             0 => one(Fault::Kill { machine, for_ms }),
             1 => one(Fault::KillInWrite { machine, for_ms }),
-            2 => one(Fault::PowerLoss { machine, for_ms }),
+            // Also with a spool that has something to lose.
+            2 => vec![
+                (0, Fault::Partition { machine, for_ms: later_ms * 2 }),
+                (if dice.permille(700) { later_ms } else { 0 }, Fault::PowerLoss { machine, for_ms }),
+            ],
             3 => one(Fault::Reboot { machine, for_ms }),
             4 => one(Fault::DiskFull { machine, bytes: dice.index(3_000), for_ms }),
-            5 => one(Fault::Partition { machine, for_ms: for_ms * 3 }),
+            5 => {
+                let times = if self.batch_steps == 1 { 12 } else { 3 };
+                one(Fault::Partition { machine, for_ms: for_ms * times })
+            }
             6 => {
                 let cut = |dice: &mut Dice| Fault::Cut {
                     machine,
-                    after_bytes: dice.between(0, 6_000),
+                    after_bytes: dice.between(0, 1_200),
                     upward: dice.permille(700),
                 };
                 (0..dice.between(1, 5)).map(|n| (n * for_ms, cut(dice))).collect()
@@ -259,7 +267,12 @@ impl Plan {
                 let gpu = dice.index(self.gpus.len());
                 let home = self.machines.iter().position(|m| m.gpus.contains(&gpu)).unwrap_or(0);
                 let to = (home + 1) % self.machines.len();
-                one(Fault::MoveGpu { gpu, to, for_ms })
+                let mut faults = vec![(0, Fault::MoveGpu { gpu, to, for_ms })];
+                if dice.permille(500) {
+                    // What the old machine has to say of it comes after what the new one says.
+                    faults.insert(0, (0, Fault::Partition { machine: home, for_ms: for_ms + later_ms }));
+                }
+                faults
             }
             14 => one(Fault::Twin { machine }),
             13 | 15 => {

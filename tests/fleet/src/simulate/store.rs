@@ -171,7 +171,7 @@ impl SimStore {
     fn commit_and_lose_power(
         &self,
         ledger: Arc<dyn Store>,
-        commits: Vec<NodeCommit>,
+        commits: &[NodeCommit],
         arrivals: &Arrivals,
         kept_ppm: u64,
         for_ms: u64,
@@ -185,7 +185,7 @@ impl SimStore {
                 .map_err(|error| LedgerError::Open { path: path.clone(), reason: error.to_string() })
         };
         let before = read()?;
-        let asked = commits.clone();
+        let asked = commits.to_vec();
         let done = self.wait(async move { ledger.commit(asked).await });
         let Some(Ok(outcomes)) = done else { return Ok(()) };
         let mut after = read()?;
@@ -198,7 +198,7 @@ impl SimStore {
         self.inner().power_lost_ms = Some(for_ms);
         self.trail.count("power losses of the store", 1);
         let stands =
-            outcomes.iter().zip(&commits).filter(|(outcome, _)| **outcome == CommitOutcome::Committed);
+            outcomes.iter().zip(commits).filter(|(outcome, _)| **outcome == CommitOutcome::Committed);
         for (_, commit) in stands {
             self.settle(&ledger, commit, arrivals);
         }
@@ -292,7 +292,7 @@ impl SimLedger {
     }
 
     fn note(&self, commits: &[NodeCommit], outcomes: &[CommitOutcome]) {
-        let arrivals = self.arrivals();
+        let mut arrivals = self.arrivals();
         for (commit, outcome) in commits.iter().zip(outcomes) {
             let to: Vec<u64> = commit.epochs.iter().map(|advance| advance.to.0).collect();
             self.store.trail.note(format_args!("commit of node {} to {to:?}: {outcome:?}", commit.node.0));
@@ -302,7 +302,14 @@ impl SimLedger {
                     self.store.trail.count("takeovers", u64::from(!commit.taken.is_empty()));
                     self.store.oracle().committed(commit, &arrivals);
                 }
-                CommitOutcome::Moved => self.store.trail.count("commits refused as moved", 1),
+                CommitOutcome::Moved => {
+                    self.store.trail.count("commits refused as moved", 1);
+                    // What was folded is forgotten: it has to come again.
+                    for advance in &commit.epochs {
+                        let reached = self.store.oracle().reached(advance.epoch);
+                        arrivals.forget(advance.epoch, reached);
+                    }
+                }
             }
         }
     }
@@ -352,7 +359,7 @@ impl Ledger for SimLedger {
             }
             Some(CommitFault::PowerLoss { kept_ppm, for_ms }) => {
                 let ledger = self.open().await;
-                self.store.commit_and_lose_power(ledger, commits, &self.arrivals(), kept_ppm, for_ms)?;
+                self.store.commit_and_lose_power(ledger, &commits, &self.arrivals(), kept_ppm, for_ms)?;
                 return std::future::pending().await;
             }
             Some(CommitFault::InDoubt) | None => {}
