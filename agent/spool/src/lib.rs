@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `00000000000000000007.segment` | records under one header; the number rises, the lowest is the oldest |
 //! | `….segment.damaged` | a copy of a segment as it was when damage was found in it; for people only |
-//! | `….segment.refused` | one record that the receiver will never take, as a segment; for people only |
+//! | `….segment.refused` | one record that the receiver will not take, as a segment; sent again under the name of one |
 //! | `journal` | what is not a record yet (see [`Journal`]); written without fsync |
 //!
 //! # Format
@@ -62,6 +62,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use aside::Aside;
 pub use error::SpoolError;
 pub use fs::{Disk, File, Filesystem};
 pub use journal::{Entry, Journal};

@@ -174,7 +174,7 @@ pub(crate) fn read_array<const N: usize>(
     Ok(Some(array))
 }
 
-fn read_vec(file: &dyn File, offset: u64, bytes: usize, end: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_vec(file: &dyn File, offset: u64, bytes: usize, end: u64) -> io::Result<Option<Vec<u8>>> {
     if offset.saturating_add(bytes as u64) > end {
         return Ok(None);
     }

@@ -2,7 +2,7 @@
 //! so that the two cannot disagree.
 
 use super::session::Broken;
-use std::path::Path;
+use gpuledger_spool::Aside;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -113,7 +113,24 @@ impl UplinkEvents {
         tracing::error!(sequence, %error, "passed over a spooled batch that is not a batch");
     }
 
-    pub(super) fn set_aside(&self, sequence: u64, file: &Path) {
+    pub(super) fn set_aside(&self, sequence: u64, done: &Aside) {
+        let file = match done {
+            Aside::Copied(file) => file,
+            Aside::Known(file) => {
+                let file = file.display();
+                tracing::info!(sequence, %file, "passed over a batch that was set aside before");
+                return;
+            }
+            Aside::NoRoom => {
+                add(&self.batches_set_aside, 1);
+                tracing::error!(
+                    sequence,
+                    "dropped a batch that the collector refuses again and again: the spool is full, there is no room \
+                     to set it aside"
+                );
+                return;
+            }
+        };
         add(&self.batches_set_aside, 1);
         tracing::error!(
             sequence, file = %file.display(),

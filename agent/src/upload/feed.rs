@@ -3,7 +3,7 @@
 use super::config::UplinkConfig;
 use super::events::UplinkEvents;
 use super::flight::Flight;
-use super::refused::Refused;
+use super::refused::{self, Refused};
 use super::session::Broken;
 use crate::clock::WallClock;
 use crate::record::SpoolHandle;
@@ -202,9 +202,14 @@ impl Feed<'_> {
         // What is before it must not be let go of with it.
         self.flight.all_landed().await;
         if !self.refused.is_aside(epoch, sequence) {
-            let file = self.spool.on_disk(move |spool| spool.set_record_aside(id, &record)).await??;
+            let done = self.spool.on_disk(move |spool| {
+                let header = spool.header(id)?.unwrap_or_default();
+                let (header, record) = refused::apart(&header, record);
+                spool.set_record_aside(&header, &record)
+            });
+            let done = done.await??;
             self.refused.set_aside(epoch, sequence);
-            self.events.set_aside(sequence, &file);
+            self.events.set_aside(sequence, &done);
         }
         self.let_go(id, sequence).await?;
         Ok(sequence.saturating_add(1))

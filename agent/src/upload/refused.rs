@@ -6,6 +6,9 @@
 
 use super::session::Broken;
 use gpuledger_proto::ids::Epoch;
+use gpuledger_proto::v1;
+use gpuledger_spool::Record;
+use prost::Message;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -65,6 +68,21 @@ impl Refused {
     }
 }
 
+/// A refused batch and its segment's header as they are set aside: as the only batch of an epoch of its
+/// own. In the epoch that it was written in, the collector has gone beyond its sequence, and would take
+/// it for one that it knows. The same batch always gets the same epoch, so that no copy counts twice.
+pub(super) fn apart(header: &[u8], record: Record) -> (Vec<u8>, Record) {
+    let read = || {
+        let mut segment = v1::Segment::decode(header).ok()?;
+        let epoch = Epoch::from_slice(&segment.epoch).ok()?;
+        let own = epoch.0.as_u128() ^ u128::from(record.sequence);
+        segment.epoch = own.to_be_bytes().to_vec();
+        let batch = v1::Batch { sequence: 1, ..v1::Batch::decode(record.payload.as_slice()).ok()? };
+        Some((segment.encode_to_vec(), Record { sequence: 1, payload: batch.encode_to_vec() }))
+    };
+    read().unwrap_or_else(|| (header.to_vec(), record))
+}
+
 fn remember(batches: &mut VecDeque<Batch>, batch: Batch) {
     if batches.len() == REMEMBERED_MAX {
         batches.pop_front();
@@ -96,6 +114,28 @@ mod tests {
         refused.note(&refusal(Some((epoch, 1))));
         assert!(refused.is_for_good(epoch, 1));
         assert!(!refused.is_for_good(epoch, 2) && !refused.is_for_good(Epoch::begin(), 1));
+    }
+
+    #[test]
+    fn a_batch_apart_is_the_first_of_an_epoch_that_is_always_the_same_and_no_other_s() {
+        let epoch = Epoch::begin();
+        let segment = v1::Segment {
+            epoch: epoch.0.as_bytes().to_vec(),
+            node: "n1".to_owned(),
+            ..v1::Segment::default()
+        };
+        let header = segment.encode_to_vec();
+        let of = |sequence| {
+            let payload = v1::Batch { sequence, samples: 3, ..v1::Batch::default() }.encode_to_vec();
+            let (header, record) = apart(&header, Record { sequence, payload });
+            let batch = v1::Batch::decode(record.payload.as_slice()).unwrap();
+            assert_eq!((record.sequence, batch.sequence, batch.samples), (1, 1, 3));
+            let segment = v1::Segment::decode(header.as_slice()).unwrap();
+            assert_eq!(segment.node, "n1");
+            Epoch::from_slice(&segment.epoch).unwrap()
+        };
+        assert_eq!(of(4), of(4));
+        assert!(of(4) != of(5) && of(4) != epoch);
     }
 
     #[test]
