@@ -1,6 +1,6 @@
 //! The archive as a ledger: open rows and files read as one.
 
-use crate::files::FileFault;
+use crate::files::{FileFault, Files};
 use crate::read::{self, Asked};
 use crate::stored;
 use crate::table::{Kind, Row};
@@ -19,8 +19,9 @@ use std::sync::Arc;
 
 /// Files read at one time: enough to hide how far away an object store is.
 const READS_MAX: usize = 8;
-/// A file can be superseded and removed between the moment its name was read and the moment it is
-/// opened, by a `gc` without grace. Then the names are read again.
+const LOST: &str = "is missing: bring it back from a backup, or the folder of closed days to its ledger \
+                    (LEDGER.days beside an SQLite file, or where [archive] location says)";
+/// More often the names are not read again.
 const ATTEMPTS_MAX: usize = 5;
 
 /// What a read of files came to.
@@ -52,17 +53,30 @@ impl ArchivedLedger {
         }
     }
 
-    /// A file that the manifest still names is lost; another was superseded and is worth another try.
-    fn lost(
-        &self,
-        file: &DayFile,
-        before: &mut Option<String>,
-        operation: &'static str,
-    ) -> Result<(), LedgerError> {
-        if before.as_ref() == Some(&file.path) {
-            return Err(FileFault::Missing.of(operation, self.files.place(&file.path)));
+    /// Attempts to read files by the names that the store gives.
+    pub(crate) const fn attempts(&self, operation: &'static str) -> Attempts<'_> {
+        Attempts { files: &self.files, operation, missed: Vec::new() }
+    }
+}
+
+/// A file can be superseded and removed between the moment its name was read and the moment it is
+/// opened, by a `gc` without grace. Then the names are read again.
+pub struct Attempts<'a> {
+    files: &'a Files,
+    operation: &'static str,
+    /// What was not there, by path.
+    missed: Vec<String>,
+}
+
+impl Attempts<'_> {
+    /// After a file was not there: another was superseded and is worth another try; one that is still
+    /// named is lost.
+    pub fn missed(&mut self, file: &DayFile) -> Result<(), LedgerError> {
+        if self.missed.contains(&file.path) || self.missed.len() == ATTEMPTS_MAX {
+            let lost = FileFault::Wrong(LOST.to_owned());
+            return Err(lost.of(self.operation, self.files.place(&file.path)));
         }
-        *before = Some(file.path.clone());
+        self.missed.push(file.path.clone());
         Ok(())
     }
 }
@@ -135,34 +149,32 @@ impl Ledger for ArchivedLedger {
         const OPERATION: &str = "read hours of GPUs";
         let subjects = wanted.gpus.as_ref().map(|gpus| Arc::new(gpus.iter().map(|gpu| gpu.0).collect()));
         let asked = Asked { range: wanted.range, subjects, columns: wanted.columns };
-        let mut missing = None;
-        for _ in 0..ATTEMPTS_MAX {
+        let mut attempts = self.attempts(OPERATION);
+        loop {
             let (open, files) = self.store.open_gpu_hours(wanted).await?;
             match self.rows_of(files, &asked, stored::to_gpu, OPERATION).await? {
                 Outcome::Read(rows) => {
                     return Ok(together(rows, open, |row| row.0, |row, other| row.1.merge(&other.1))?);
                 }
-                Outcome::Missing(file) => self.lost(&file, &mut missing, OPERATION)?,
+                Outcome::Missing(file) => attempts.missed(&file)?,
             }
         }
-        Err(FileFault::Missing.of(OPERATION, self.files.place(&missing.unwrap_or_default())))
     }
 
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError> {
         const OPERATION: &str = "read hours of nodes";
         let asked = Asked { range, subjects: None, columns: Columns::ALL };
-        let mut missing = None;
-        for _ in 0..ATTEMPTS_MAX {
+        let mut attempts = self.attempts(OPERATION);
+        loop {
             let (open, files) = self.store.open_node_hours(range).await?;
             match self.rows_of(files, &asked, stored::to_node, OPERATION).await? {
                 Outcome::Read(rows) => {
                     let key = |row: &(Hour, NodeKey, NodeHour)| (row.0, row.1);
                     return Ok(together(rows, open, key, |row, other| row.2.merge(&other.2))?);
                 }
-                Outcome::Missing(file) => self.lost(&file, &mut missing, OPERATION)?,
+                Outcome::Missing(file) => attempts.missed(&file)?,
             }
         }
-        Err(FileFault::Missing.of(OPERATION, self.files.place(&missing.unwrap_or_default())))
     }
 
     async fn gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError> {

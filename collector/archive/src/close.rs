@@ -20,6 +20,8 @@ use gpuledger_ledger::{
 use std::sync::Arc;
 
 const OPERATION: &str = "close a day";
+/// Files that are looked for before a place is taken for the wrong one: one or two may be lost.
+const LOOKED_FOR_MAX: usize = 8;
 
 /// A day that was moved into a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +77,11 @@ impl ArchivedLedger {
         closing: &mut Closing,
     ) -> Result<(), LedgerError> {
         let mut names = Arc::default();
-        for day in self.store.open_days(K::TABLE, before).await? {
+        let days = self.store.open_days(K::TABLE, before).await?;
+        if !days.is_empty() {
+            self.must_be_the_place(K::TABLE).await?;
+        }
+        for day in days {
             match self.close_day::<K>(day, now_ms, &mut names).await? {
                 Outcome::Closed(day) => closing.closed.push(day),
                 Outcome::Nothing => {}
@@ -84,6 +90,27 @@ impl ArchivedLedger {
             }
         }
         Ok(())
+    }
+
+    /// No file is written where none of the ledger's files are: that is another place than theirs, or
+    /// one that is not mounted, and reports would miss the one or the other.
+    async fn must_be_the_place(&self, table: Table) -> Result<(), LedgerError> {
+        let mut current = self.store.files().await?;
+        current.retain(|file| file.table == table && file.status == FileStatus::Current);
+        current.sort_by_key(|file| std::cmp::Reverse(file.since_ms));
+        current.truncate(LOOKED_FOR_MAX);
+        for file in &current {
+            if !self.files.is_missing(&file.path).await {
+                return Ok(());
+            }
+        }
+        let Some(newest) = current.first() else { return Ok(()) };
+        let fault = FileFault::Wrong(
+            "is missing, and so are those before it: set the place where the files of closed days are, and \
+             see that it is mounted"
+                .to_owned(),
+        );
+        Err(fault.of(OPERATION, self.files.place(&newest.path)))
     }
 
     async fn close_day<K: Stored>(
@@ -126,15 +153,18 @@ impl ArchivedLedger {
             rows: K::to_day_rows(open),
             now_ms,
         };
-        // Where this fails, the file may have been entered all the same: it stays, and `gc` decides.
-        match self.store.publish(publish).await? {
-            CommitOutcome::Committed => {
+        match self.store.publish(publish).await {
+            Ok(CommitOutcome::Committed) => {
                 let (table, day, version) = (file.table, file.day, file.version);
                 Ok(Outcome::Closed(ClosedDay { table, day, version, rows: sums.rows, bytes }))
             }
-            CommitOutcome::Moved => {
+            Ok(CommitOutcome::Moved) => {
                 self.abandon(&file).await;
                 Ok(Outcome::Moved)
+            }
+            Err(error) => {
+                self.settle(&file).await;
+                Err(error)
             }
         }
     }
@@ -153,6 +183,21 @@ impl ArchivedLedger {
         let (length, sha256) = (length(&bytes), sha256(&bytes));
         self.files.write(&file.path, bytes).await?;
         Ok((length, sha256, sums))
+    }
+
+    /// Takes back a file unless it was entered all the same and only the answer was lost. Forgotten, it
+    /// cannot be entered any more; so where the ledger does not know it then, nobody ever will. Without
+    /// this, a store that refuses a day would get a file more with every attempt.
+    async fn settle(&self, file: &PendingFile) {
+        if self.store.forget_files(std::slice::from_ref(&file.path)).await.is_err() {
+            return;
+        }
+        if let Ok(known) = self.store.files().await
+            && known.iter().all(|known| known.path != file.path)
+        {
+            // What stays is named by `gc`.
+            let _ = self.files.remove(&file.path).await;
+        }
     }
 
     /// Takes back a file that will not be entered: nobody else knows its name. The entry goes last, so

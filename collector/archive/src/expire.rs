@@ -1,6 +1,7 @@
 //! Retention: days that are older than what is to be kept leave the reports. Their sums stay.
 
 use crate::ArchivedLedger;
+use crate::files::FileFault;
 use crate::table::{Kind, Row};
 use gpuledger_ledger::{
     CommitOutcome, Day, DayFile, FileStatus, GpuHour, GpuKey, GpuTotal, LedgerError, NodeHour, NodeKey, Table,
@@ -9,35 +10,58 @@ use gpuledger_units::Overflow;
 use std::collections::BTreeMap;
 
 /// What has expired.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Expiry {
     pub expired: Vec<DayFile>,
     /// Days that got a newer file meanwhile: the next time takes them.
     pub moved: Vec<(Table, Day)>,
+    /// A file that is lost or damaged stays and does not keep others from expiring. Any other failure
+    /// ends the attempt.
+    pub failures: Vec<LedgerError>,
 }
+
+const OPERATION: &str = "let a day expire";
 
 impl ArchivedLedger {
     /// Lets every current file of a day before this one expire. Rows of such a day that lie in the
     /// store stay there until the day is closed again.
-    pub async fn expire(&self, before: Day, now_ms: u64) -> Result<Expiry, LedgerError> {
-        const OPERATION: &str = "let a day expire";
+    pub async fn expire(&self, before: Day, now_ms: u64) -> Expiry {
         let mut expiry = Expiry::default();
+        if let Err(error) = self.expire_files(before, now_ms, &mut expiry).await {
+            expiry.failures.push(error);
+        }
+        expiry
+    }
+
+    async fn expire_files(&self, before: Day, now_ms: u64, expiry: &mut Expiry) -> Result<(), LedgerError> {
         let files = self.store.files().await?;
         for file in files.into_iter().filter(|file| file.status == FileStatus::Current && file.day < before) {
-            let (mut gpus, mut nodes) = (Vec::new(), Vec::new());
-            let fault = |fault: crate::FileFault| fault.of(OPERATION, self.files.place(&file.path));
-            match file.table {
-                Table::GpuHours => gpus = gpu_totals(self.verified(&file).await.map_err(fault)?)?,
-                Table::NodeHours => nodes = node_totals(self.verified(&file).await.map_err(fault)?)?,
-            }
+            let (gpus, nodes) = match self.day_totals(&file).await {
+                Ok(totals) => totals,
+                Err(fault) => {
+                    expiry.failures.push(fault.of(OPERATION, self.files.place(&file.path)));
+                    continue;
+                }
+            };
             match self.store.expire(&file, gpus, nodes, now_ms).await? {
                 CommitOutcome::Committed => expiry.expired.push(file),
                 CommitOutcome::Moved => expiry.moved.push((file.table, file.day)),
             }
         }
-        Ok(expiry)
+        Ok(())
+    }
+
+    /// What of a file stays.
+    async fn day_totals(&self, file: &DayFile) -> Result<Sums, FileFault> {
+        let sums = match file.table {
+            Table::GpuHours => gpu_totals(self.verified(file).await?).map(|gpus| (gpus, Vec::new())),
+            Table::NodeHours => node_totals(self.verified(file).await?).map(|nodes| (Vec::new(), nodes)),
+        };
+        sums.map_err(FileFault::damaged)
     }
 }
+
+type Sums = (Vec<GpuTotal>, Vec<(NodeKey, NodeHour)>);
 
 /// Sums by GPU or node, in the order of their keys.
 pub fn by_subject<K: Kind>(rows: Vec<Row<K>>) -> Result<BTreeMap<u32, K>, Overflow> {

@@ -98,6 +98,12 @@ impl Files {
         }
     }
 
+    /// Whether a file is surely not there.
+    pub async fn is_missing(&self, path: &str) -> bool {
+        let first = 0..1;
+        matches!(self.ranges(path, Vec::from([first])).await, Err(FileFault::Missing))
+    }
+
     /// Every file of a table that is named like ours, the unfinished ones too, by name.
     pub async fn list(&self, table: Table) -> Result<Vec<Found>, FileFault> {
         let mut found = match self {

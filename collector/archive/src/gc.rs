@@ -1,8 +1,9 @@
 //! Files that nobody needs any more.
 //!
 //! The files are listed before the manifest is read, and every file is entered before its first byte
-//! is written: so a file that is in the list and not in the manifest belongs to nobody. An entry goes
-//! before its file, so that a writer that lives finds out before it publishes.
+//! is written: so a file that is in the list and not in the manifest belongs to nobody. A pending entry
+//! goes before its file, so that a writer that lives finds out before it publishes; a superseded one
+//! goes after it, so that a file that could not be removed is tried again.
 
 use crate::ArchivedLedger;
 use crate::files::{Found, UNFINISHED};
@@ -79,20 +80,25 @@ impl ArchivedLedger {
         if options.dry_run || garbage.is_empty() {
             return Ok(garbage);
         }
-        let entered = |garbage: &&Garbage| matches!(garbage.reason, Reason::Abandoned | Reason::Superseded);
-        let forgotten: Vec<String> =
-            garbage.iter().filter(entered).map(|garbage| garbage.path.clone()).collect();
-        self.store.forget_files(&forgotten).await?;
+        let paths_of = |garbage: &[Garbage], reason: Reason| -> Vec<String> {
+            let found = garbage.iter().filter(|garbage| garbage.reason == reason);
+            found.map(|garbage| garbage.path.clone()).collect()
+        };
+        self.store.forget_files(&paths_of(&garbage, Reason::Abandoned)).await?;
         // A writer that was only slow may have entered its file in between.
         let entries = self.store.files().await?;
         let current = entries.into_iter().filter(|file| file.status == FileStatus::Current);
         let current: BTreeSet<String> = current.map(|file| file.path).collect();
         garbage.retain(|garbage| !current.contains(&garbage.path));
-        for garbage in &garbage {
-            let removed = self.files.remove(&garbage.path).await;
-            removed.map_err(|fault| fault.of(OPERATION, garbage.place.clone()))?;
+        let (mut removed, mut failure) = (Vec::new(), Ok(()));
+        for garbage in garbage {
+            match self.files.remove(&garbage.path).await {
+                Ok(()) => removed.push(garbage),
+                Err(fault) => failure = failure.and(Err(fault.of(OPERATION, garbage.place))),
+            }
         }
-        Ok(garbage)
+        self.store.forget_files(&paths_of(&removed, Reason::Superseded)).await?;
+        failure.map(|()| removed)
     }
 
     fn garbage(&self, found: &[Found], entries: &[DayFile], options: GcOptions, now_ms: u64) -> Vec<Garbage> {

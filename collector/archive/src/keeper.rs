@@ -129,10 +129,9 @@ impl Keeper {
         let mut failure = closing.failures.into_iter().next().map_or(Ok(()), Err);
         if let Some(keep_days) = self.options.keep_days {
             let kept_from = now_ms.saturating_sub(u64::from(keep_days).saturating_mul(DAY_MS));
-            match self.archive.expire(Day::of(Hour::of(kept_from)), now_ms).await {
-                Ok(expiry) => done.files_expired += u64::try_from(expiry.expired.len()).unwrap_or(u64::MAX),
-                Err(error) => failure = failure.and(Err(error)),
-            }
+            let expiry = self.archive.expire(Day::of(Hour::of(kept_from)), now_ms).await;
+            done.files_expired += u64::try_from(expiry.expired.len()).unwrap_or(u64::MAX);
+            failure = failure.and(expiry.failures.into_iter().next().map_or(Ok(()), Err));
         }
         match self.clear_up(now_ms).await {
             Ok((removed, unknown)) => (done.files_removed, done.files_unknown) = (removed, unknown),

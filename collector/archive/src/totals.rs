@@ -8,9 +8,10 @@
 use crate::ArchivedLedger;
 use crate::expire::by_subject;
 use crate::files::FileFault;
+use crate::table::Row;
 use gpuledger_ledger::{DayFile, GpuHour, GpuKey, GpuTotal, LedgerError};
-
-use std::collections::BTreeMap;
+use gpuledger_units::Overflow;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the files hold, as far as it was read.
 #[derive(Default)]
@@ -24,12 +25,15 @@ const OPERATION: &str = "add up all hours of GPUs";
 impl ArchivedLedger {
     pub(crate) async fn all_gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError> {
         let mut totals = self.totals.lock().await;
-        let (open, files) = self.store.open_gpu_totals().await?;
-        // While it changes, what is kept is nothing: a failure in the middle begins anew.
-        let mut sums = std::mem::take(&mut *totals);
-        sums = self.follow(sums, files).await?;
-        let mut all = sums.sums.clone();
-        *totals = sums;
+        let mut attempts = self.attempts(OPERATION);
+        let open = loop {
+            let (open, files) = self.store.open_gpu_totals().await?;
+            match self.follow(&mut totals, files).await? {
+                None => break open,
+                Some(missing) => attempts.missed(&missing)?,
+            }
+        };
+        let mut all = totals.sums.clone();
         drop(totals);
         for total in open {
             all.entry(total.gpu.0).or_default().merge(&total.total)?;
@@ -37,40 +41,60 @@ impl ArchivedLedger {
         Ok(all.into_iter().map(|(gpu, total)| GpuTotal { gpu: GpuKey(gpu), total }).collect())
     }
 
-    /// The sums over exactly these files.
-    async fn follow(&self, mut known: Totals, files: Vec<DayFile>) -> Result<Totals, LedgerError> {
-        let files: BTreeMap<String, DayFile> =
-            files.into_iter().map(|file| (file.path.clone(), file)).collect();
+    /// Brings the sums to exactly these files, file by file: what was read before a failure stays. Gives
+    /// the file that is not there.
+    async fn follow(&self, known: &mut Totals, files: Vec<DayFile>) -> Result<Option<DayFile>, LedgerError> {
+        let current: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
         let gone: Vec<DayFile> =
-            known.files.values().filter(|file| !files.contains_key(&file.path)).cloned().collect();
+            known.files.values().filter(|file| !current.contains(file.path.as_str())).cloned().collect();
         for file in gone {
-            if !self.subtract(&mut known, &file).await? {
-                known = Totals::default();
+            // Where it can no longer be read and taken away, all are read again.
+            let taken = match self.verified::<GpuHour>(&file).await {
+                Ok(rows) => known.subtract(&file, rows)?,
+                Err(_) => false,
+            };
+            if !taken {
+                *known = Totals::default();
                 break;
             }
         }
-        for (path, file) in files {
-            if known.files.contains_key(&path) {
+        for file in files {
+            if known.files.contains_key(&file.path) {
                 continue;
             }
-            let fault = |fault: FileFault| fault.of(OPERATION, self.files.place(&path));
-            let rows = self.verified::<GpuHour>(&file).await.map_err(fault)?;
-            for (gpu, sum) in by_subject(rows)? {
-                known.sums.entry(gpu).or_default().merge(&sum)?;
+            match self.verified::<GpuHour>(&file).await {
+                Ok(rows) => known.add(file, rows)?,
+                Err(FileFault::Missing) => return Ok(Some(file)),
+                Err(fault) => return Err(fault.of(OPERATION, self.files.place(&file.path))),
             }
-            known.files.insert(path, file);
         }
-        Ok(known)
+        Ok(None)
+    }
+}
+
+impl Totals {
+    /// All of the file or nothing.
+    fn add(&mut self, file: DayFile, rows: Vec<Row<GpuHour>>) -> Result<(), Overflow> {
+        let mut changed = by_subject(rows)?;
+        for (gpu, sum) in &mut changed {
+            if let Some(before) = self.sums.get(gpu) {
+                sum.merge(before)?;
+            }
+        }
+        self.sums.append(&mut changed);
+        self.files.insert(file.path.clone(), file);
+        Ok(())
     }
 
-    /// Whether the file could still be read and taken away.
-    async fn subtract(&self, known: &mut Totals, file: &DayFile) -> Result<bool, LedgerError> {
-        let Ok(rows) = self.verified::<GpuHour>(file).await else { return Ok(false) };
-        for (gpu, sum) in by_subject(rows)? {
-            let Some(rest) = known.sums.get(&gpu).and_then(|all| less(all, &sum)) else { return Ok(false) };
-            known.sums.insert(gpu, rest);
+    /// All of the file, or false and nothing.
+    fn subtract(&mut self, file: &DayFile, rows: Vec<Row<GpuHour>>) -> Result<bool, Overflow> {
+        let mut changed = by_subject(rows)?;
+        for (gpu, sum) in &mut changed {
+            let Some(rest) = self.sums.get(gpu).and_then(|all| less(all, sum)) else { return Ok(false) };
+            *sum = rest;
         }
-        known.files.remove(&file.path);
+        self.sums.append(&mut changed);
+        self.files.remove(&file.path);
         Ok(true)
     }
 }

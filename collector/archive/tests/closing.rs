@@ -4,7 +4,7 @@
 
 mod world;
 
-use gpuledger_archive::{ArchivedLedger, GcOptions, Root};
+use gpuledger_archive::{GcOptions, Root};
 use gpuledger_ledger::{Columns, Day, GpuHour, GpuKey, Hour, HourRange, Ledger, Store, Table, Wanted};
 use gpuledger_units::Millijoules;
 use object_store::ObjectStoreExt as _;
@@ -132,6 +132,20 @@ async fn a_lost_answer_leaves_the_file_that_was_entered() {
 }
 
 #[tokio::test]
+async fn a_store_that_refuses_a_day_again_and_again_does_not_fill_the_archive() {
+    let mut world = World::new().await;
+    world.add_day(0).await;
+    for _ in 0..3 {
+        world.tap.set(Trap::Refuse);
+        assert_eq!(world.close(1).await.failures.len(), 1);
+        assert_eq!(world.on_disk(), Vec::<String>::new());
+    }
+    world.assert_all_open().await;
+    world.close_well(1).await;
+    world.assert_equal().await;
+}
+
+#[tokio::test]
 async fn a_writer_whose_entry_was_cleared_up_publishes_nothing() {
     let mut world = World::new().await;
     world.add_day(0).await;
@@ -161,8 +175,7 @@ async fn a_reader_whose_file_went_before_it_was_opened_reads_the_newer_one() {
     world.add_day(0).await;
     world.close_well(1).await;
     world.add(&[Draw { node: 0, gpu: 0, hour: 1, owner: 0, amount: 5 }]).await;
-    let folder = world.folder.path().join("ledger.db.days");
-    let other = ArchivedLedger::open(world.tap.clone(), Root::Folder(folder)).unwrap();
+    let other = world.reopened();
     let before = world.on_disk();
     world.tap.meanwhile(async move {
         assert!(other.close_days(Day(DAY.0 + 1), NOW_MS).await.failures.is_empty());
@@ -171,6 +184,21 @@ async fn a_reader_whose_file_went_before_it_was_opened_reads_the_newer_one() {
     });
     world.assert_equal().await;
     assert!(before.iter().all(|file| !world.on_disk().contains(file)), "{before:?}");
+}
+
+#[tokio::test]
+async fn totals_whose_file_went_before_it_was_opened_are_those_of_the_newer_one() {
+    let mut world = World::new().await;
+    world.add_day(0).await;
+    world.close_well(1).await;
+    world.add(&[Draw { node: 0, gpu: 0, hour: 1, owner: 0, amount: 5 }]).await;
+    let other = world.reopened();
+    world.tap.meanwhile(async move {
+        assert!(other.close_days(Day(DAY.0 + 1), NOW_MS).await.failures.is_empty());
+        let at_once = GcOptions { grace_ms: 0, ..GcOptions::default() };
+        assert_eq!(other.gc(at_once, NOW_MS).await.unwrap().len(), 2);
+    });
+    assert_eq!(world.archive.gpu_totals().await.unwrap(), world.twin.gpu_totals().await.unwrap());
 }
 
 #[tokio::test]
@@ -218,7 +246,7 @@ async fn what_expires_leaves_the_reports_and_stays_in_the_totals() {
     world.add_day(1).await;
     world.close_well(2).await;
     let before = world.archive.gpu_totals().await.unwrap();
-    let expiry = world.archive.expire(Day(DAY.0 + 1), NOW_MS).await.unwrap();
+    let expiry = world.archive.expire(Day(DAY.0 + 1), NOW_MS).await;
     assert_eq!(expiry.expired.len(), 2);
     assert_eq!(world.archive.gpu_totals().await.unwrap(), before);
     let rows = world.archive.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
@@ -230,14 +258,12 @@ async fn what_expires_leaves_the_reports_and_stays_in_the_totals() {
     assert_eq!((garbage.len(), world.on_disk().len()), (2, 2));
     assert_eq!(world.archive.gpu_totals().await.unwrap(), before);
     // A reader that starts anew has nothing in memory.
-    let folder = world.folder.path().join("ledger.db.days");
-    let fresh = ArchivedLedger::open(world.tap.clone(), Root::Folder(folder)).unwrap();
-    assert_eq!(fresh.gpu_totals().await.unwrap(), before);
+    assert_eq!(world.reopened().gpu_totals().await.unwrap(), before);
     assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
     // Late rows of that day come as a file of their own, and expire again.
     world.add(&[Draw { node: 0, gpu: 0, hour: 1, owner: 0, amount: 5 }]).await;
     world.close_well(2).await;
-    assert_eq!(world.archive.expire(Day(DAY.0 + 1), NOW_MS).await.unwrap().expired.len(), 2);
+    assert_eq!(world.archive.expire(Day(DAY.0 + 1), NOW_MS).await.expired.len(), 2);
     assert_eq!(world.archive.gpu_totals().await.unwrap(), world.twin.gpu_totals().await.unwrap());
 }
 
@@ -305,11 +331,19 @@ async fn an_object_store_is_read_and_cleared_up_as_a_folder_is() {
     assert!(garbage.iter().all(|garbage| garbage.place == format!("s3://fleet/days/{}", garbage.path)));
     world.assert_equal().await;
     assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
+    // What somebody put further below is not one of ours, whatever it is called.
+    let kept = "gpu_hours/old/2026-03-29.v0001-abcdef.parquet";
+    objects.put(&kept.into(), "mine".into()).await.unwrap();
+    let unknown = GcOptions { unknown: true, ..GcOptions::default() };
+    assert_eq!(world.archive.gc(unknown, NOW_MS + HOUR_MS).await.unwrap(), []);
     for file in world.current().await {
         objects.delete(&file.path.clone().into()).await.unwrap();
     }
     let error = world.archive.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err().to_string();
-    assert!(error.contains("s3://fleet/days/gpu_hours/") && error.ends_with("is missing"), "{error}");
+    assert!(
+        error.contains("s3://fleet/days/gpu_hours/") && error.contains("is missing: bring it back"),
+        "{error}"
+    );
 }
 
 #[derive(Debug, Clone)]
@@ -360,8 +394,7 @@ async fn take(world: &mut World, step: Step, now_ms: &mut u64) {
             world.archive.gc(GcOptions { unknown, ..GcOptions::default() }, *now_ms).await.unwrap();
         }
         Step::Reopen => {
-            let folder = world.folder.path().join("ledger.db.days");
-            world.archive = ArchivedLedger::open(world.tap.clone(), Root::Folder(folder)).unwrap();
+            world.archive = world.reopened();
         }
     }
 }

@@ -4,8 +4,8 @@
 
 mod world;
 
-use gpuledger_archive::{ArchivedLedger, Keeper, KeeperOptions, Root};
-use gpuledger_ledger::{Columns, Day, DayFile, HourRange, Ledger, Store, Table, Wanted};
+use gpuledger_archive::{ArchivedLedger, GcOptions, Keeper, KeeperOptions, Root};
+use gpuledger_ledger::{Columns, Day, DayFile, FileStatus, HourRange, Ledger, Store, Table, Wanted};
 use std::path::Path;
 use std::sync::Arc;
 use world::{DAY, Draw, HOUR_MS, NOW_MS, World};
@@ -62,7 +62,7 @@ async fn a_missing_a_short_and_another_file_are_told_apart() {
     std::fs::remove_file(&place).unwrap();
     assert!(one_fault(&world).await.ends_with("is missing"));
     let error = world.archive.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err();
-    assert!(error.to_string().ends_with(&format!("{} is missing", file.path)), "{error}");
+    assert!(error.to_string().contains(&format!("{} is missing: bring it back", file.path)), "{error}");
     std::fs::write(&place, &sound[..sound.len() - 1]).unwrap();
     assert!(one_fault(&world).await.contains("bytes, the ledger says"));
     world.archive.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err();
@@ -98,6 +98,26 @@ async fn a_day_whose_file_is_damaged_stays_open_and_keeps_no_other_from_being_cl
 }
 
 #[tokio::test]
+async fn no_day_is_closed_at_a_place_where_none_of_the_closed_days_are() {
+    let (mut world, _) = closed().await;
+    world.add_day(1).await;
+    // Another collector was told another place; or what should be mounted is not.
+    let elsewhere = world.at("elsewhere");
+    let closing = elsewhere.close_days(Day(DAY.0 + 2), NOW_MS).await;
+    assert_eq!((closing.closed.len(), closing.failures.len()), (0, 1), "{closing:?}");
+    let told = closing.failures[0].to_string();
+    assert!(told.contains("elsewhere/gpu_hours/2026-03-29") && told.contains("mounted"), "{told}");
+    assert!(!world.folder.path().join("elsewhere").exists());
+    world.assert_equal().await;
+    assert_eq!(world.close_well(2).await, 2);
+    // A single file that is lost keeps nobody from anything.
+    let last = world.current().await.pop().unwrap();
+    std::fs::remove_file(world.place(&last)).unwrap();
+    world.add_day(2).await;
+    assert_eq!(world.close_well(3).await, 2);
+}
+
+#[tokio::test]
 async fn a_place_that_cannot_be_written_to_changes_nothing() {
     let mut world = World::new().await;
     world.add_day(0).await;
@@ -115,6 +135,51 @@ async fn a_place_that_cannot_be_written_to_changes_nothing() {
     std::fs::remove_file(&blocked).unwrap();
     world.close_well(1).await;
     world.assert_equal().await;
+}
+
+#[tokio::test]
+async fn a_superseded_file_that_cannot_be_removed_stays_known_and_keeps_no_other() {
+    let (mut world, file) = closed().await;
+    world.add(&[Draw { node: 0, gpu: 0, hour: 1, owner: 0, amount: 5 }]).await;
+    world.close_well(1).await;
+    std::fs::remove_file(world.place(&file)).unwrap();
+    std::fs::create_dir(world.place(&file)).unwrap();
+    let error = world.archive.gc(GcOptions::default(), NOW_MS + HOUR_MS).await.unwrap_err().to_string();
+    assert!(error.contains(&file.path) && error.contains("cannot be removed"), "{error}");
+    let superseded = world.tap.files().await.unwrap();
+    let superseded: Vec<&DayFile> =
+        superseded.iter().filter(|file| file.status == FileStatus::Superseded).collect();
+    assert!(superseded.len() == 1 && superseded[0].path == file.path, "{superseded:?}");
+    std::fs::remove_dir(world.place(&file)).unwrap();
+    assert_eq!(world.archive.gc(GcOptions::default(), NOW_MS + HOUR_MS).await.unwrap().len(), 1);
+    assert_eq!(world.tap.files().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_damaged_file_keeps_no_other_from_expiring() {
+    let (mut world, file) = closed().await;
+    world.add_day(1).await;
+    world.close_well(2).await;
+    std::fs::remove_file(world.place(&file)).unwrap();
+    let expiry = world.archive.expire(Day(DAY.0 + 2), NOW_MS).await;
+    assert_eq!((expiry.expired.len(), expiry.failures.len()), (3, 1), "{expiry:?}");
+    assert!(expiry.failures[0].to_string().contains(&file.path), "{expiry:?}");
+}
+
+#[tokio::test]
+async fn what_was_added_up_is_not_read_again_because_of_a_file_that_is_lost() {
+    let (mut world, first) = closed().await;
+    world.add_day(1).await;
+    world.close_well(2).await;
+    let second = world.current().await.into_iter().find(|file| file.path > first.path).unwrap();
+    let sound = std::fs::read(world.place(&second)).unwrap();
+    std::fs::remove_file(world.place(&second)).unwrap();
+    let error = world.archive.gpu_totals().await.unwrap_err().to_string();
+    assert!(error.contains(&format!("{} is missing: bring it back", second.path)), "{error}");
+    // The first was read: if it were read again, it would be missed now.
+    std::fs::remove_file(world.place(&first)).unwrap();
+    std::fs::write(world.place(&second), sound).unwrap();
+    assert_eq!(world.archive.gpu_totals().await.unwrap(), world.twin.gpu_totals().await.unwrap());
 }
 
 #[tokio::test]
@@ -176,6 +241,6 @@ async fn an_archive_that_nobody_wrote_to_is_empty_and_creates_nothing() {
     let world = World::new().await;
     world.assert_equal().await;
     assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
-    assert_eq!(world.archive.gc(gpuledger_archive::GcOptions::default(), NOW_MS).await.unwrap(), []);
+    assert_eq!(world.archive.gc(GcOptions::default(), NOW_MS).await.unwrap(), []);
     assert!(!Path::new(&world.folder.path().join("ledger.db.days")).exists());
 }

@@ -3,7 +3,6 @@
 use super::{FileFault, Files, Found};
 use crate::root::RootError;
 use bytes::Bytes;
-use futures_util::TryStreamExt;
 #[cfg(feature = "s3")]
 use object_store::RetryConfig;
 use object_store::path::Path;
@@ -81,12 +80,14 @@ pub async fn ranges(
 }
 
 pub async fn list(store: &dyn ObjectStore, prefix: &Path, table: &str) -> Result<Vec<Found>, FileFault> {
-    let folder = below(prefix, table);
-    let found = store.list(Some(&folder)).map_ok(|object| Found {
-        path: format!("{table}/{}", object.location.filename().unwrap_or_default()),
-        bytes: object.size,
-    });
-    found.try_collect().await.map_err(|error| FileFault::Unreadable(error.to_string()))
+    let listed = store.list_with_delimiter(Some(&below(prefix, table))).await;
+    let found = listed.map_err(|error| FileFault::Unreadable(error.to_string()))?.objects.into_iter();
+    Ok(found
+        .map(|object| Found {
+            path: format!("{table}/{}", object.location.filename().unwrap_or_default()),
+            bytes: object.size,
+        })
+        .collect())
 }
 
 pub async fn remove(store: &dyn ObjectStore, prefix: &Path, path: &str) -> Result<(), FileFault> {

@@ -154,6 +154,16 @@ impl World {
         closing.closed.len()
     }
 
+    /// The same ledger, opened by another process.
+    pub fn reopened(&self) -> ArchivedLedger {
+        self.at("ledger.db.days")
+    }
+
+    /// The same ledger with its archive in this folder.
+    pub fn at(&self, folder: &str) -> ArchivedLedger {
+        ArchivedLedger::open(self.tap.clone(), Root::Folder(self.folder.path().join(folder))).unwrap()
+    }
+
     pub async fn current(&self) -> Vec<DayFile> {
         let files = self.tap.files().await.unwrap();
         files.into_iter().filter(|file| file.status == FileStatus::Current).collect()

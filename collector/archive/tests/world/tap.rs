@@ -21,6 +21,8 @@ pub enum Trap {
     DieBefore,
     /// It is done, and the answer is lost.
     LoseAnswer,
+    /// It is not done, as where the store's disk is full.
+    Refuse,
     /// Somebody clears up just before it, as if the writer were dead.
     Forget,
 }
@@ -33,7 +35,7 @@ pub struct Tap {
     held: Mutex<Option<Publish>>,
     /// Publish it after all, just before entries are forgotten.
     is_only_slow: AtomicBool,
-    /// Done between the answer to a read of GPU hours and its arrival.
+    /// Done between the answer to a read of GPU hours or totals and its arrival.
     meanwhile: Mutex<Option<Meanwhile>>,
 }
 
@@ -60,9 +62,16 @@ impl Tap {
         self.is_only_slow.store(true, Ordering::SeqCst);
     }
 
-    /// Does this once a read of GPU hours has its answer, before whoever asked has it.
+    /// Does this once a read of GPU hours or totals has its answer, before whoever asked has it.
     pub fn meanwhile(&self, job: impl Future<Output = ()> + Send + 'static) {
         *self.meanwhile.lock().unwrap() = Some(Box::pin(job));
+    }
+
+    async fn do_meanwhile(&self) {
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile.await;
+        }
     }
 
     /// Waits for [`Trap::DieBefore`] to spring.
@@ -129,10 +138,7 @@ impl Ledger for Tap {
 impl Store for Tap {
     async fn open_gpu_hours(&self, wanted: &Wanted) -> Result<(Vec<(GpuHourKey, GpuHour)>, Vec<DayFile>)> {
         let answer = self.store.open_gpu_hours(wanted).await;
-        let meanwhile = self.meanwhile.lock().unwrap().take();
-        if let Some(meanwhile) = meanwhile {
-            meanwhile.await;
-        }
+        self.do_meanwhile().await;
         answer
     }
     async fn open_node_hours(
@@ -142,7 +148,9 @@ impl Store for Tap {
         self.store.open_node_hours(range).await
     }
     async fn open_gpu_totals(&self) -> Result<(Vec<GpuTotal>, Vec<DayFile>)> {
-        self.store.open_gpu_totals().await
+        let answer = self.store.open_gpu_totals().await;
+        self.do_meanwhile().await;
+        answer
     }
     async fn expired(&self) -> Result<(Vec<GpuTotal>, Vec<(NodeKey, NodeHour)>)> {
         self.store.expired().await
@@ -173,6 +181,9 @@ impl Store for Tap {
                 self.store.publish(publish).await?;
                 let reason = "connection lost".to_owned();
                 return Err(LedgerError::Failed { operation: "publish a closed day", reason });
+            }
+            Some(Trap::Refuse) => {
+                return Err(LedgerError::DiskFull { operation: "publish a closed day" });
             }
             Some(Trap::Forget) => self.store.forget_files(std::slice::from_ref(&publish.file.path)).await?,
         }
