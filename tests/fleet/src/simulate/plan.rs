@@ -57,6 +57,11 @@ pub enum Fault {
         machine: usize,
         for_ms: u64,
     },
+    /// The same in the middle of a write.
+    PowerLossInWrite {
+        machine: usize,
+        for_ms: u64,
+    },
     /// The machine is shut down in order and boots again.
     Reboot {
         machine: usize,
@@ -230,7 +235,11 @@ impl Plan {
             // Also with a spool that has something to lose.
             2 => vec![
                 (0, Fault::Partition { machine, for_ms: later_ms * 2 }),
-                (if dice.permille(700) { later_ms } else { 0 }, Fault::PowerLoss { machine, for_ms }),
+                match dice.index(3) {
+                    0 => (0, Fault::PowerLoss { machine, for_ms }),
+                    1 => (later_ms, Fault::PowerLoss { machine, for_ms }),
+                    _ => (later_ms, Fault::PowerLossInWrite { machine, for_ms }),
+                },
             ],
             3 => one(Fault::Reboot { machine, for_ms }),
             4 => one(Fault::DiskFull { machine, bytes: dice.index(3_000), for_ms }),

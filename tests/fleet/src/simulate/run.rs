@@ -8,6 +8,7 @@ use super::oracle::{self, Oracle, Terms};
 use super::plan::{Fault, Plan};
 use super::store::SimStore;
 use super::trail::{Told, Trail};
+use gpuledger_proto::ids::Sequence;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -187,6 +188,11 @@ impl Run {
                 self.enter(now_ms + self.plan.step_ms * 4, Due::Fault(Fault::Kill { machine, for_ms }));
             }
             Fault::PowerLoss { machine, for_ms } => self.lose_power(machine, now_ms + for_ms).await,
+            Fault::PowerLossInWrite { machine, for_ms } => {
+                self.world.kill_at_next_sync(machine);
+                let batch_ms = self.plan.step_ms * (self.plan.batch_steps + 1);
+                self.enter(now_ms + batch_ms, Due::Fault(Fault::PowerLoss { machine, for_ms }));
+            }
             Fault::Reboot { machine, for_ms } => self.reboot(machine, now_ms + for_ms).await,
             Fault::DiskFull { machine, bytes, for_ms } => {
                 self.world.fill_disk(machine, bytes);
@@ -332,8 +338,10 @@ impl Run {
     /// name from then on.
     fn copy_machine(&mut self, machine: usize, now_ms: u64) -> Result<(), RunError> {
         if let Some(agent) = &self.world.machines[machine].agent {
-            // The copy sends what was gathered by then under the number that the whole will have.
-            self.store.oracle().excuse(agent.epoch, agent.open_batch());
+            // The copy sends what was in the journal by then under the numbers that the whole will have.
+            for number in agent.saved().0 + 1..=agent.open_batch().0 {
+                self.store.oracle().excuse(agent.epoch, Sequence(number));
+            }
         }
         let twin = self.world.copy_machine(machine);
         self.trail.count("folders copied to another machine", 1);
