@@ -4,20 +4,17 @@
 //! are. So two reads fetch what is needed, however far away the file is: the end, and then the
 //! wanted columns of the pieces that can hold a wanted GPU.
 
-use crate::checksum::{self, ColumnSums};
+mod decode;
+
+use crate::checksum;
 use crate::files::{FileFault, Files};
 use crate::schema::{self, Source};
 use crate::table::{Kind, Row, RowKey};
-use bytes::{Buf, Bytes};
-use gpuledger_ledger::{Columns, DayFile, HourRange, Sums};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::{DataType, Int32Type, Int64Type};
+use bytes::Bytes;
+use decode::{Sparse, decode};
+use gpuledger_ledger::{Columns, Day, DayFile, HourRange};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::page_index::RowGroupPageIndex;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
-use parquet::file::properties::ReaderProperties;
-use parquet::file::reader::{ChunkReader, Length, RowGroupReader};
-use parquet::file::serialized_reader::SerializedRowGroupReader;
 use parquet::file::statistics::Statistics;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -38,6 +35,11 @@ pub struct Asked {
 impl Asked {
     pub const ALL: Self = Self { range: HourRange::ALWAYS, subjects: None, columns: Columns::ALL };
 
+    fn has_all_of(&self, day: Day) -> bool {
+        let day = day.hours();
+        self.subjects.is_none() && self.range.from <= day.from && day.to <= self.range.to
+    }
+
     fn has(&self, key: RowKey) -> bool {
         (self.range.from.0..self.range.to.0).contains(&key.hour)
             && self.subjects.as_ref().is_none_or(|subjects| subjects.contains(&key.subject))
@@ -54,8 +56,8 @@ pub async fn rows<K: Kind>(files: &Files, file: &DayFile, asked: &Asked) -> Resu
     let parts = files.ranges(&file.path, ranges.clone()).await?;
     let sparse =
         Sparse { parts: ranges.into_iter().map(|range| range.start).zip(parts).collect(), bytes: file.bytes };
-    let (asked, sums) = (asked.clone(), file.sums);
-    let work = move || decode(&metadata, &pieces, &columns, sparse, &asked, &sums);
+    let (asked, whole) = (asked.clone(), asked.has_all_of(file.day).then_some(file.sums));
+    let work = move || decode(&metadata, &pieces, &columns, sparse, &asked, whole.as_ref());
     tokio::task::spawn_blocking(work).await.map_err(FileFault::damaged)?
 }
 
@@ -69,7 +71,7 @@ pub fn rows_of_bytes<K: Kind>(file: &DayFile, bytes: Bytes) -> Result<Vec<Row<K>
     let pieces: Vec<usize> = (0..metadata.num_row_groups()).collect();
     let columns = wanted_columns::<K>(&metadata, &Asked::ALL)?;
     let sparse = Sparse { parts: vec![(0, bytes)], bytes: file.bytes };
-    decode(&metadata, &pieces, &columns, sparse, &Asked::ALL, &file.sums)
+    decode(&metadata, &pieces, &columns, sparse, &Asked::ALL, Some(&file.sums))
 }
 
 async fn metadata(files: &Files, file: &DayFile) -> Result<ParquetMetaData, FileFault> {
@@ -167,227 +169,6 @@ fn ranges_of<K: Kind>(
         touches
     });
     Ok(ranges)
-}
-
-/// The fetched parts of a file, at their places.
-struct Sparse {
-    /// Start and content, by start.
-    parts: Vec<(u64, Bytes)>,
-    bytes: u64,
-}
-
-impl Sparse {
-    /// From here to the end of the part that it lies in.
-    fn from(&self, start: u64) -> Result<Bytes, ParquetError> {
-        let before = self.parts.partition_point(|(at, _)| *at <= start);
-        let part = before.checked_sub(1).and_then(|position| self.parts.get(position));
-        let found = part.and_then(|(at, part)| {
-            let skipped = usize::try_from(start - at).ok()?;
-            (skipped <= part.len()).then(|| part.slice(skipped..))
-        });
-        found.ok_or_else(|| ParquetError::EOF(format!("byte {start} was not fetched")))
-    }
-}
-
-impl Length for Sparse {
-    fn len(&self) -> u64 {
-        self.bytes
-    }
-}
-
-impl ChunkReader for Sparse {
-    type T = bytes::buf::Reader<Bytes>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(self.from(start)?.reader())
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        let part = self.from(start)?;
-        if part.len() < length {
-            return Err(ParquetError::EOF(format!("{length} bytes from {start} were not fetched")));
-        }
-        Ok(part.slice(..length))
-    }
-}
-
-fn decode<K: Kind>(
-    metadata: &ParquetMetaData,
-    pieces: &[usize],
-    columns: &[Wanted<K>],
-    sparse: Sparse,
-    asked: &Asked,
-    sums: &Sums,
-) -> Result<Vec<Row<K>>, FileFault> {
-    let sparse = Arc::new(sparse);
-    let sums_of_columns = ColumnSums::new(metadata);
-    let mut rows = Vec::new();
-    for &piece in pieces {
-        for (column, _) in columns {
-            let (start, length) = metadata.row_group(piece).column(*column).byte_range();
-            let length = usize::try_from(length).map_err(FileFault::damaged)?;
-            let bytes = sparse.get_bytes(start, length).map_err(FileFault::damaged)?;
-            if !sums_of_columns.is_right(piece, *column, &bytes) {
-                return Err(FileFault::damaged("a column does not match its checksum"));
-            }
-        }
-        decode_piece(metadata.row_group(piece), &sparse, columns, asked, &mut rows)?;
-    }
-    let whole = asked.subjects.is_none() && rows.len() == usize::try_from(sums.rows).unwrap_or(usize::MAX);
-    let all_hours = asked.range == HourRange::ALWAYS;
-    if whole || all_hours {
-        check_sums(&rows, asked.columns, sums)?;
-    }
-    Ok(rows)
-}
-
-/// Whoever reads a file whole finds out whether it holds what it was written with, as far as the
-/// columns that were read tell. Energy and time of a report are thus never those of a damaged file.
-fn check_sums<K: Kind>(rows: &[Row<K>], columns: Columns, expected: &Sums) -> Result<(), FileFault> {
-    let found = crate::table::sums_of(rows).map_err(FileFault::damaged)?;
-    let (time, energy) = (columns.has(Columns::TIME), columns.has(Columns::ENERGY));
-    let pairs = [
-        (true, "rows", found.rows, expected.rows),
-        (time, "observed_ms", found.observed_ms, expected.observed_ms),
-        (energy, "counter_mj", found.counter_mj, expected.counter_mj),
-        (energy, "gap_mj", found.gap_mj, expected.gap_mj),
-        (energy, "estimated_mj", found.estimated_mj, expected.estimated_mj),
-        (columns.has(Columns::SAMPLES), "samples", found.samples, expected.samples),
-    ];
-    for (known, name, found, expected) in pairs {
-        if known && found != expected {
-            return Err(FileFault::damaged(format!("{name} is {found}, the ledger says {expected}")));
-        }
-    }
-    Ok(())
-}
-
-fn decode_piece<K: Kind>(
-    piece: &RowGroupMetaData,
-    sparse: &Arc<Sparse>,
-    columns: &[Wanted<K>],
-    asked: &Asked,
-    rows: &mut Vec<Row<K>>,
-) -> Result<(), FileFault> {
-    let count = usize::try_from(piece.num_rows()).map_err(FileFault::damaged)?;
-    let reader = SerializedRowGroupReader::new(
-        Arc::clone(sparse),
-        piece,
-        RowGroupPageIndex::new(0, None),
-        Arc::new(ReaderProperties::builder().build()),
-    )
-    .map_err(FileFault::damaged)?;
-    let column = |position: usize| reader.get_column_reader(position).map_err(FileFault::damaged);
-    let mut keys = vec![RowKey { subject: 0, hour: 0, owner: 0 }; count];
-    for (position, source) in columns {
-        let set: fn(&mut RowKey, u32) = match source {
-            Source::Subject => |key, value| key.subject = value,
-            Source::Hour => |key, value| key.hour = value,
-            Source::Owner => |key, value| key.owner = value,
-            _ => continue,
-        };
-        for (key, value) in keys.iter_mut().zip(keys_of(column(*position)?, count)?) {
-            set(key, u32::try_from(value).map_err(FileFault::damaged)?);
-        }
-    }
-    let runs = runs(&keys, asked);
-    let first = rows.len();
-    let wanted = runs.iter().flat_map(|run| keys.get(run.clone()).unwrap_or_default());
-    rows.extend(wanted.map(|&key| Row { key, values: K::default() }));
-    let rows = rows.get_mut(first..).unwrap_or_default();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    for (position, source) in columns {
-        if let Source::Number(number) = source {
-            let mut values = Numbers::read(column(*position)?, &runs, number.optional)?;
-            for row in rows.iter_mut() {
-                let Some(value) = values.next()? else { continue };
-                if value < 0 && !number.signed {
-                    return Err(FileFault::damaged(format!("{} is below zero", number.name)));
-                }
-                (number.set)(&mut row.values, value);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Stretches of rows that are asked for.
-fn runs(keys: &[RowKey], asked: &Asked) -> Vec<Range<usize>> {
-    let mut runs: Vec<Range<usize>> = Vec::new();
-    for (position, key) in keys.iter().enumerate() {
-        if asked.has(*key) {
-            match runs.last_mut() {
-                Some(run) if run.end == position => run.end = position + 1,
-                _ => runs.push(position..position + 1),
-            }
-        }
-    }
-    runs
-}
-
-fn keys_of(column: ColumnReader, count: usize) -> Result<Vec<i32>, FileFault> {
-    let ColumnReader::Int32ColumnReader(mut column) = column else {
-        return Err(FileFault::damaged("a key is not of 32 bits"));
-    };
-    let mut values = Vec::with_capacity(count);
-    read::<Int32Type>(&mut column, count, None, &mut values)?;
-    if values.len() == count { Ok(values) } else { Err(FileFault::damaged("a key is absent")) }
-}
-
-/// Reads exactly this many records.
-fn read<T: DataType>(
-    column: &mut ColumnReaderImpl<T>,
-    count: usize,
-    mut present: Option<&mut Vec<i16>>,
-    values: &mut Vec<T::T>,
-) -> Result<(), FileFault> {
-    let mut left = count;
-    while left > 0 {
-        let (records, _, _) =
-            column.read_records(left, present.as_deref_mut(), None, values).map_err(FileFault::damaged)?;
-        if records == 0 {
-            return Err(FileFault::damaged("a column is shorter than its piece"));
-        }
-        left = left.saturating_sub(records);
-    }
-    Ok(())
-}
-
-/// The values of a column in the wanted rows.
-struct Numbers {
-    present: Option<std::vec::IntoIter<i16>>,
-    values: std::vec::IntoIter<i64>,
-}
-
-impl Numbers {
-    fn read(column: ColumnReader, runs: &[Range<usize>], optional: bool) -> Result<Self, FileFault> {
-        let ColumnReader::Int64ColumnReader(mut column) = column else {
-            return Err(FileFault::damaged("a number is not of 64 bits"));
-        };
-        let (mut present, mut values, mut at) = (optional.then(Vec::new), Vec::new(), 0);
-        for run in runs {
-            let gap = run.start - at;
-            if gap > 0 && column.skip_records(gap).map_err(FileFault::damaged)? != gap {
-                return Err(FileFault::damaged("a column is shorter than its piece"));
-            }
-            read::<Int64Type>(&mut column, run.len(), present.as_mut(), &mut values)?;
-            at = run.end;
-        }
-        Ok(Self { present: present.map(Vec::into_iter), values: values.into_iter() })
-    }
-
-    /// The next row's value; `None` where it has none.
-    fn next(&mut self) -> Result<Option<i64>, FileFault> {
-        let short = || FileFault::damaged("a column is shorter than its piece");
-        if let Some(present) = &mut self.present
-            && present.next().ok_or_else(short)? == 0
-        {
-            return Ok(None);
-        }
-        self.values.next().map(Some).ok_or_else(short)
-    }
 }
 
 #[cfg(test)]

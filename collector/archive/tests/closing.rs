@@ -288,8 +288,11 @@ async fn only_what_is_asked_for_is_given() {
     };
     assert_eq!(rows.len(), 2);
     assert_eq!(rows, expected.iter().map(|(key, row)| (*key, energy(row))).collect::<Vec<_>>());
-    let nothing = Wanted { gpus: Some(Arc::default()), ..wanted };
+    let nothing = Wanted { gpus: Some(Arc::default()), ..wanted.clone() };
     assert_eq!(world.archive.gpu_hours(&nothing).await.unwrap(), []);
+    let of_all_time = Wanted { range: HourRange::ALWAYS, columns: Columns::ALL, ..wanted };
+    let rows = world.archive.gpu_hours(&of_all_time).await.unwrap();
+    assert_eq!(rows, world.twin.gpu_hours(&of_all_time).await.unwrap());
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use crate::files::Files;
 use crate::names::Names;
 use crate::root::Root;
 use crate::write::{PIECE_ROWS, encode};
-use gpuledger_ledger::{Day, FileStatus, GpuHour, Hour, NodeHour, PendingFile, Table};
+use gpuledger_ledger::{FileStatus, GpuHour, Hour, NodeHour, PendingFile, Sums, Table};
 use gpuledger_units::{ByteMillis, Millijoules, Millis};
 use object_store::memory::InMemory;
 
