@@ -5,6 +5,7 @@ use gpuledger_proto::frame::{Gpu, Host, Owner};
 use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
 use gpuledger_units::{ByteMillis, Millicelsius, Millijoules, Millis, Milliwatts, Overflow, PpmMillis};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Hours since the Unix epoch, UTC: the grid of every row.
@@ -275,6 +276,14 @@ pub struct NodeCommit {
     pub seen: Option<(u64, u64)>,
 }
 
+impl NodeCommit {
+    /// The named owners of its rows.
+    pub(crate) fn owners(&self) -> BTreeSet<OwnerKey> {
+        let owners = self.gpu_hours.iter().map(|(key, _)| key.owner);
+        owners.filter(|owner| *owner >= OwnerKey::FIRST_NAMED).collect()
+    }
+}
+
 /// GPUs that leave the node that held them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taken {
@@ -300,7 +309,8 @@ pub struct EpochAdvance {
 pub enum CommitOutcome {
     /// Rows, state and sequences are durable.
     Committed,
-    /// Another writer has moved the node's state or sequence: nothing of this node was written.
+    /// Another writer has moved the node's state or sequence, or another ledger lies in this one's place
+    /// and knows the node, a GPU or an owner no longer: nothing of this node was written.
     Moved,
 }
 

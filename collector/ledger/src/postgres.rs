@@ -25,7 +25,7 @@
 //! Statements are prepared and settings belong to the session: a pooler such as PgBouncer must pool
 //! by session. For Citus distribute `gpu_hour` and `gpu_expired` by `gpu`, `node_hour`,
 //! `node_expired` and `node_state` by `node`, `epoch` by `epoch`, and make the small tables (`node`,
-//! `gpu`, `owner`, `counter`, `asset`, `day_file`, `gpuledger_meta`) reference tables. CockroachDB
+//! `gpu`, `owner`, `counter`, `asset`, `day_file`, `day_version`, `gpuledger_meta`) reference tables. CockroachDB
 //! splits tables by their primary keys, which begin with the GPU or the node for the same reason: a
 //! commit of a node touches few ranges, and no range takes all commits. Tested is PostgreSQL itself,
 //! version 15; nothing here needs more than version 12.

@@ -18,7 +18,9 @@
 //! - a file is entered as pending before its first byte is written, so that whatever lies in the
 //!   folder and is not entered belongs to nobody;
 //! - to publish needs the pending entry: who clears up after a dead process cannot disturb one that
-//!   lives, which finds its entry gone and writes nothing;
+//!   lives, which finds its entry gone and writes nothing, or has its file current by the time that the
+//!   entry is to be forgotten;
+//! - a version is given to one file of a day only, whatever became of it;
 //! - rows of a closed day that arrive later lie in the store again and are merged when the day is
 //!   read, until a newer file of that day takes them in.
 //!
@@ -100,7 +102,7 @@ impl Sums {
 pub struct PendingFile {
     pub table: Table,
     pub day: Day,
-    /// Rises with every file of the table and day.
+    /// Rises with every file of the table and day; none is given again, even after its entry is gone.
     pub version: u32,
     /// Path below the archive's root. Unique: no file is ever written twice under one name.
     pub path: String,
@@ -199,6 +201,12 @@ pub enum Record {
         sequence: Sequence,
     },
     Asset(StoredAsset),
+    /// The last version that a file of a day was given.
+    LastVersion {
+        table: Table,
+        day: Day,
+        version: u32,
+    },
     File(DayFile),
     ExpiredGpu(GpuTotal),
     ExpiredNode {
@@ -257,7 +265,8 @@ pub trait Store: Ledger {
     async fn set_archive_location(&self, location: &str) -> Result<(), LedgerError>;
 
     /// Sends everything, from one moment, in this order: location, nodes, GPUs, owners, epochs
-    /// (by node and epoch), assets, files, expired, GPU hours (by hour, GPU, owner), node hours, end.
+    /// (by node and epoch), assets, last versions and files (by table and day), expired, GPU hours (by
+    /// hour, GPU, owner), node hours, end.
     async fn export(&self, to: mpsc::Sender<Vec<Record>>) -> Result<(), LedgerError>;
     /// Takes what another store exported into an empty one, in one transaction.
     /// [`LedgerError::NotEmpty`] where there is anything already.

@@ -92,7 +92,7 @@ impl Content {
             }
             Record::GpuHour(key, row) => self.add_gpu_row(key, &row)?,
             Record::NodeHour(hour, node, row) => self.add_node_row(hour, node, &row),
-            Record::Asset(_) | Record::ArchiveLocation(_) | Record::End(_) => {}
+            Record::Asset(_) | Record::ArchiveLocation(_) | Record::LastVersion { .. } | Record::End(_) => {}
         }
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Content {
         let gpu = self.gpus.get(&key.gpu.0);
         self.sums.check_place(Key::Gpu(key.gpu.0), key.hour, gpu.map(|gpu| (gpu.first_ms, gpu.last_ms)));
         if key.owner >= gpuledger_ledger::OwnerKey::FIRST_NAMED && !self.owners.contains(&key.owner.0) {
-            self.sums.unregistered.add(|| format!("a row of owner {}, which is not registered", key.owner.0));
+            self.sums.misplaced(format!("owner {}, which is not registered", key.owner.0), key.hour);
         }
         self.sums.add_gpu(key, row)
     }

@@ -96,6 +96,28 @@ const INVARIANTS: &[Invariant] = &[
               FROM node_hour JOIN node ON node.key = node_hour.node WHERE first_ms IS NULL \
               OR hour * 3600000::bigint > last_ms OR (hour + 1) * 3600000::bigint < first_ms",
     },
+    // Time and samples: over all days of a large fleet, energy need not fit in 63 bits.
+    Invariant {
+        name: "totals of GPU rows that are not those of the expired files",
+        sql: "SELECT format('expired files held %s ms of GPUs in %s samples, what is kept of them says %s ms in %s \
+              samples', f.ms, f.n, t.ms, t.n) FROM (SELECT coalesce(sum(observed_ms), 0), coalesce(sum(samples), 0) \
+              FROM day_file WHERE status = 'expired' AND rows_of = 'gpu_hours') AS f(ms, n), \
+              (SELECT coalesce(sum(active_ms::numeric + held_ms + free_ms + down_ms), 0), coalesce(sum(samples), 0) \
+              FROM gpu_expired) AS t(ms, n) WHERE (f.ms, f.n) <> (t.ms, t.n)",
+    },
+    Invariant {
+        name: "totals of node rows that are not those of the expired files",
+        sql: "SELECT format('expired files held %s ms of nodes in %s samples, what is kept of them says %s ms in %s \
+              samples', f.ms, f.n, t.ms, t.n) FROM (SELECT coalesce(sum(observed_ms), 0), coalesce(sum(samples), 0) \
+              FROM day_file WHERE status = 'expired' AND rows_of = 'node_hours') AS f(ms, n), \
+              (SELECT coalesce(sum(observed_ms), 0), coalesce(sum(samples), 0) FROM node_expired) AS t(ms, n) \
+              WHERE (f.ms, f.n) <> (t.ms, t.n)",
+    },
+    Invariant {
+        name: "files beyond the last version of their day",
+        sql: "SELECT format('the file %s has a version that its day was never given', path) FROM day_file f WHERE NOT \
+              EXISTS (SELECT FROM day_version v WHERE v.rows_of = f.rows_of AND v.day = f.day AND last >= version)",
+    },
     Invariant {
         name: "nodes with sequences and no state",
         sql: "SELECT DISTINCT format('node %s has committed sequences and no state', node) FROM epoch e \

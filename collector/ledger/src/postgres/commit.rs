@@ -4,19 +4,22 @@
 //! collectors wait for each other instead of blocking each other. Whoever holds a node's state is the
 //! only one that may move its version, its sequences and the GPUs that it holds; what is read after
 //! the lock is therefore what counts. Which commits fit is decided here, one after the other in the
-//! order given, and then all their rows are written with one statement a table.
+//! order given, and then all is written with a statement or a few a table, however many nodes there are.
 
 use super::fault::Fault;
 use super::numbers::{number, stored, unsigned};
 use super::rows::{self, GPU_HOUR, Keyed, NODE_HOUR};
 use crate::sqlite::key;
-use crate::{CommitOutcome, GpuHour, GpuKey, LedgerError, NodeCommit, NodeHour, NodeKey};
+use crate::{CommitOutcome, GpuHour, GpuKey, LedgerError, NodeCommit, NodeHour, NodeKey, OwnerKey};
 use deadpool_postgres::Transaction;
 use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_units::Overflow;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
+
+/// States in one statement: a message has at most a gigabyte, which those of a large fleet may exceed.
+const STATE_BYTES_PER_STATEMENT: usize = 16 << 20;
 
 /// Writes every node that is where its fold thinks it is; all of them or none.
 pub async fn all(tx: &Transaction<'_>, commits: &[NodeCommit]) -> Result<Vec<CommitOutcome>, Fault> {
@@ -47,6 +50,7 @@ struct There {
     versions: BTreeMap<NodeKey, u64>,
     epochs: BTreeMap<Epoch, (NodeKey, Sequence)>,
     holders: BTreeMap<GpuKey, NodeKey>,
+    owners: BTreeSet<OwnerKey>,
 }
 
 impl There {
@@ -63,10 +67,16 @@ impl There {
         let epochs: BTreeSet<Uuid> =
             commits.iter().flat_map(|commit| commit.epochs.iter().map(|advance| advance.epoch.0)).collect();
         let gpus: BTreeSet<GpuKey> = commits.iter().flat_map(spoken_of).collect();
-        Ok(Self { versions, epochs: find_epochs(tx, epochs).await?, holders: find_holders(tx, gpus).await? })
+        let owners = commits.iter().flat_map(NodeCommit::owners).collect();
+        Ok(Self {
+            versions,
+            epochs: find_epochs(tx, epochs).await?,
+            holders: find_holders(tx, gpus).await?,
+            owners: find_owners(tx, owners).await?,
+        })
     }
 
-    /// Whether version, sequences and GPUs are the ones that the fold started from.
+    /// Whether version, sequences, GPUs and owners are the ones that the fold started from.
     fn fits(&self, commit: &NodeCommit) -> bool {
         self.versions.get(&commit.node) == Some(&commit.base_version)
             && self.takes_what_is_there(commit)
@@ -75,6 +85,7 @@ impl There {
                     == &(commit.node, advance.from)
             })
             && self.gpus_are_its_own(commit)
+            && commit.owners().is_subset(&self.owners)
     }
 
     fn takes_what_is_there(&self, commit: &NodeCommit) -> bool {
@@ -156,6 +167,15 @@ async fn find_holders(
     Ok(found)
 }
 
+async fn find_owners(tx: &Transaction<'_>, owners: BTreeSet<OwnerKey>) -> Result<BTreeSet<OwnerKey>, Fault> {
+    if owners.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let owners: Vec<i32> = owners.into_iter().map(|owner| stored(owner.0)).collect::<Result<_, _>>()?;
+    let statement = tx.prepare_cached("SELECT key FROM owner WHERE key = ANY($1)").await?;
+    tx.query(&statement, &[&owners]).await?.iter().map(|row| Ok(OwnerKey(number(row, 0)?))).collect()
+}
+
 /// First and last instant by number.
 type Spans = BTreeMap<i32, (u64, u64)>;
 
@@ -210,16 +230,20 @@ async fn write_states(
     there: &There,
     states: &BTreeMap<NodeKey, &[u8]>,
 ) -> Result<(), Fault> {
-    let mut keys = Vec::with_capacity(states.len());
-    let mut versions = Vec::with_capacity(states.len());
-    for node in states.keys() {
-        keys.push(stored(node.0)?);
-        versions.push(integer(there.versions.get(node).copied().unwrap_or(0), "version")?);
-    }
-    let blobs: Vec<&[u8]> = states.values().copied().collect();
     let sql = "UPDATE node_state AS t SET version = v.version, state = v.state \
                FROM unnest($1::int4[], $2::int8[], $3::bytea[]) AS v(node, version, state) WHERE t.node = v.node";
-    execute(tx, sql, &keys, &[&versions, &blobs]).await.map(drop)
+    let (mut nodes, mut versions, mut blobs, mut bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for (node, &blob) in states {
+        if bytes + blob.len() > STATE_BYTES_PER_STATEMENT {
+            execute(tx, sql, &nodes, &[&versions, &blobs]).await?;
+            (nodes, versions, blobs, bytes) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        }
+        nodes.push(stored(node.0)?);
+        versions.push(integer(there.versions.get(node).copied().unwrap_or(0), "version")?);
+        blobs.push(blob);
+        bytes += blob.len();
+    }
+    execute(tx, sql, &nodes, &[&versions, &blobs]).await.map(drop)
 }
 
 /// Another collector may have committed the same new epoch for another node since we looked: then

@@ -71,6 +71,25 @@ pub async fn open_days(tx: &Transaction<'_>, table: Table, before: Day) -> Resul
 const FILE_SELECT: &str = "SELECT path, rows_of, day, version, status, since_ms, bytes, sha256, row_count, \
                            observed_ms, counter_mj, gap_mj, estimated_mj, samples FROM day_file";
 
+/// The last version that a file of each day was given.
+pub async fn last_versions(tx: &Transaction<'_>) -> Result<Vec<(Table, Day, u32)>, Fault> {
+    let rows = tx.query("SELECT rows_of, day, last FROM day_version ORDER BY rows_of, day", &[]).await?;
+    rows.iter().map(|row| Ok((table_of(row, 0)?, Day(number(row, 1)?), number(row, 2)?))).collect()
+}
+
+/// Sets the last version that a file of a day was given.
+pub async fn put_last_version(
+    tx: &Transaction<'_>,
+    table: Table,
+    day: Day,
+    version: u32,
+) -> Result<(), Fault> {
+    let sql = "INSERT INTO day_version (rows_of, day, last) VALUES ($1, $2, $3)";
+    let statement = tx.prepare_cached(sql).await?;
+    tx.execute(&statement, &[&table.name(), &stored(day.0)?, &stored(version)?]).await?;
+    Ok(())
+}
+
 /// Every file of the manifest.
 pub async fn files(tx: &Transaction<'_>) -> Result<Vec<DayFile>, Fault> {
     let rows = tx.query(&format!("{FILE_SELECT} ORDER BY rows_of, day, version"), &[]).await?;
@@ -90,13 +109,21 @@ pub async fn current(tx: &Transaction<'_>, table: Table, range: HourRange) -> Re
     rows.iter().map(file).collect()
 }
 
+fn unfit(text: &str) -> Fault {
+    Fault::Damaged(format!("{text:?} in the manifest is unknown"))
+}
+
+fn table_of(row: &Row, column: usize) -> Result<Table, Fault> {
+    let name: &str = row.try_get(column)?;
+    Table::ALL.into_iter().find(|table| table.name() == name).ok_or_else(|| unfit(name))
+}
+
 fn file(row: &Row) -> Result<DayFile, Fault> {
-    let unfit = |text: &str| Fault::Damaged(format!("{text:?} in the manifest is unknown"));
-    let (table, status): (&str, &str) = (row.try_get(1)?, row.try_get(4)?);
+    let status: &str = row.try_get(4)?;
     let sha256: &[u8] = row.try_get(7)?;
     Ok(DayFile {
         path: row.try_get(0)?,
-        table: Table::ALL.into_iter().find(|t| t.name() == table).ok_or_else(|| unfit(table))?,
+        table: table_of(row, 1)?,
         day: Day(number(row, 2)?),
         version: number(row, 3)?,
         status: FileStatus::ALL.into_iter().find(|s| s.name() == status).ok_or_else(|| unfit(status))?,
@@ -144,27 +171,23 @@ pub async fn put_file(tx: &Transaction<'_>, file: &DayFile) -> Result<(), Fault>
     Ok(())
 }
 
-/// One writer at a time for the files of a table's day, also where there is none yet.
+/// One writer at a time for the files of a table's day.
 async fn lock_day(tx: &Transaction<'_>, table: Table, day: Day) -> Result<(), Fault> {
-    let of = match table {
-        Table::GpuHours => 1,
-        Table::NodeHours => 2,
-    };
-    tx.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&of, &stored(day.0)?]).await?;
+    let sql = "SELECT FROM day_version WHERE rows_of = $1 AND day = $2 FOR UPDATE";
+    // Where there is no row, no file was ever begun, and there is nothing to change.
+    tx.execute(sql, &[&table.name(), &stored(day.0)?]).await?;
     Ok(())
 }
 
 /// Enters a pending file in place of the one that was pending.
 pub async fn begin(tx: &Transaction<'_>, table: Table, day: Day, now_ms: u64) -> Result<PendingFile, Fault> {
-    lock_day(tx, table, day).await?;
     let of_day: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&table.name(), &stored(day.0)?];
-    let last = tx
-        .query_one("SELECT coalesce(max(version), 0) FROM day_file WHERE rows_of = $1 AND day = $2", &of_day)
-        .await?;
+    // Locks the day, too.
+    let next = "INSERT INTO day_version AS t (rows_of, day, last) VALUES ($1, $2, 1) \
+                ON CONFLICT (rows_of, day) DO UPDATE SET last = t.last + 1 RETURNING last";
+    let version = number(&tx.query_one(next, &of_day).await?, 0)?;
     tx.execute("DELETE FROM day_file WHERE rows_of = $1 AND day = $2 AND status = 'pending'", &of_day)
         .await?;
-    let full = LedgerError::Exhausted { what: "version of a day" };
-    let version = number(&last, 0)?.checked_add(1).ok_or(full)?;
     let pending = PendingFile::new(table, day, version);
     let entry = DayFile {
         table,
@@ -186,8 +209,9 @@ pub async fn begin(tx: &Transaction<'_>, table: Table, day: Day, now_ms: u64) ->
 pub async fn publish(tx: &Transaction<'_>, publish: &Publish) -> Result<(), Fault> {
     let pending = &publish.file;
     lock_day(tx, pending.table, pending.day).await?;
+    // Locked, so that whoever forgets the entry meanwhile finds it entered, or this finds it gone.
     let sql = "SELECT status, path, version FROM day_file WHERE rows_of = $1 AND day = $2 \
-               AND status IN ('pending', 'current')";
+               AND status IN ('pending', 'current') FOR UPDATE";
     let (mut entered, mut replaced) = (false, 0);
     for row in tx.query(sql, &[&pending.table.name(), &stored(pending.day.0)?]).await? {
         if row.try_get::<_, &str>(0)? == FileStatus::Pending.name() {
@@ -229,17 +253,19 @@ async fn take_rows(tx: &Transaction<'_>, publish: &Publish) -> Result<(), Fault>
     };
     let (expected, found) = match (&publish.rows, table) {
         (DayRows::Gpu(rows), Table::GpuHours) => {
-            let mut keyed: Keyed<GpuHour, 3> = BTreeMap::new();
+            let mut keyed = Vec::with_capacity(rows.len());
             for (key, row) in rows {
-                keyed.insert([stored(key.gpu.0)?, of_day(key.hour)?, stored(key.owner.0)?], *row);
+                keyed.push(([stored(key.gpu.0)?, of_day(key.hour)?, stored(key.owner.0)?], row));
             }
+            keyed.sort_unstable_by_key(|(key, _)| *key);
             (rows.len(), GPU_HOUR.delete_equal(tx, &keyed).await?)
         }
         (DayRows::Node(rows), Table::NodeHours) => {
-            let mut keyed: Keyed<NodeHour, 2> = BTreeMap::new();
+            let mut keyed = Vec::with_capacity(rows.len());
             for (hour, node, row) in rows {
-                keyed.insert([stored(node.0)?, of_day(*hour)?], *row);
+                keyed.push(([stored(node.0)?, of_day(*hour)?], row));
             }
+            keyed.sort_unstable_by_key(|(key, _)| *key);
             (rows.len(), NODE_HOUR.delete_equal(tx, &keyed).await?)
         }
         _ => return Err(Fault::Other(format!("the rows are not those of {}", table.name()))),

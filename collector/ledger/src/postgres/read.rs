@@ -11,6 +11,11 @@ use crate::{
 };
 use deadpool_postgres::Transaction;
 use gpuledger_proto::ids::{Epoch, Sequence};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+/// Rows that are held twice at a time.
+const ROWS_PER_PIECE: i32 = 10_000;
 
 pub type GpuRows = Vec<(GpuHourKey, GpuHour)>;
 pub type NodeRows = Vec<(Hour, NodeKey, NodeHour)>;
@@ -41,18 +46,17 @@ pub async fn sequence(tx: &Transaction<'_>, node: NodeKey, epoch: Epoch) -> Resu
 /// Rows in the order (hour, GPU, owner). They are sorted here: the server would do it on disk.
 pub async fn gpu_hours(tx: &Transaction<'_>, wanted: &Wanted) -> Result<GpuRows, Fault> {
     let (from, to) = bounds(wanted.range)?;
-    let found = match &wanted.gpus {
+    let mut rows = match &wanted.gpus {
         None => {
             let sql = GPU_HOUR.sql_select("WHERE hour >= $1 AND hour < $2");
-            tx.query(&tx.prepare_cached(&sql).await?, &[&from, &to]).await?
+            take_apart(tx, &sql, &[&from, &to], gpu_hour).await?
         }
         Some(gpus) => {
             let gpus: Vec<i32> = gpus.iter().map(|gpu| stored(gpu.0)).collect::<Result<_, _>>()?;
             let sql = GPU_HOUR.sql_select("WHERE hour >= $1 AND hour < $2 AND gpu = ANY($3)");
-            tx.query(&tx.prepare_cached(&sql).await?, &[&from, &to, &gpus]).await?
+            take_apart(tx, &sql, &[&from, &to, &gpus], gpu_hour).await?
         }
     };
-    let mut rows: GpuRows = found.iter().map(gpu_hour).collect::<Result<_, _>>()?;
     rows.sort_unstable_by_key(|(key, _)| *key);
     Ok(rows)
 }
@@ -61,10 +65,30 @@ pub async fn gpu_hours(tx: &Transaction<'_>, wanted: &Wanted) -> Result<GpuRows,
 pub async fn node_hours(tx: &Transaction<'_>, range: HourRange) -> Result<NodeRows, Fault> {
     let (from, to) = bounds(range)?;
     let sql = NODE_HOUR.sql_select("WHERE hour >= $1 AND hour < $2");
-    let found = tx.query(&tx.prepare_cached(&sql).await?, &[&from, &to]).await?;
-    let mut rows: NodeRows = found.iter().map(node_hour).collect::<Result<_, _>>()?;
+    let mut rows = take_apart(tx, &sql, &[&from, &to], node_hour).await?;
     rows.sort_unstable_by_key(|(hour, node, _)| (*hour, *node));
     Ok(rows)
+}
+
+/// What a query gives, taken apart piece by piece: as the server sends them, rows take several times
+/// the memory, and a day of a large fleet has millions.
+async fn take_apart<T>(
+    tx: &Transaction<'_>,
+    sql: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+    row: impl Fn(&Row) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
+    let portal = tx.bind(&tx.prepare_cached(sql).await?, parameters).await?;
+    let mut all = Vec::new();
+    loop {
+        let piece = tx.query_portal(&portal, ROWS_PER_PIECE).await?;
+        if piece.is_empty() {
+            return Ok(all);
+        }
+        for found in &piece {
+            all.push(row(found)?);
+        }
+    }
 }
 
 /// Sums over the rows that lie in the store, by GPU.
@@ -73,27 +97,27 @@ pub async fn gpu_totals(tx: &Transaction<'_>) -> Result<Vec<GpuTotal>, Fault> {
     found.iter().map(gpu_total).collect()
 }
 
-pub fn gpu_hour(row: &tokio_postgres::Row) -> Result<(GpuHourKey, GpuHour), Fault> {
+pub fn gpu_hour(row: &Row) -> Result<(GpuHourKey, GpuHour), Fault> {
     let ([gpu, hour, owner], values) = read::<GpuHour, 3>(row)?;
     Ok((GpuHourKey { hour: Hour(hour), gpu: GpuKey(gpu), owner: OwnerKey(owner) }, values))
 }
 
-pub fn node_hour(row: &tokio_postgres::Row) -> Result<(Hour, NodeKey, NodeHour), Fault> {
+pub fn node_hour(row: &Row) -> Result<(Hour, NodeKey, NodeHour), Fault> {
     let ([node, hour], values) = read::<NodeHour, 2>(row)?;
     Ok((Hour(hour), NodeKey(node), values))
 }
 
-pub fn gpu_total(row: &tokio_postgres::Row) -> Result<GpuTotal, Fault> {
+pub fn gpu_total(row: &Row) -> Result<GpuTotal, Fault> {
     let ([gpu], total) = read::<GpuHour, 1>(row)?;
     Ok(GpuTotal { gpu: GpuKey(gpu), total })
 }
 
-pub fn node_total(row: &tokio_postgres::Row) -> Result<(NodeKey, NodeHour), Fault> {
+pub fn node_total(row: &Row) -> Result<(NodeKey, NodeHour), Fault> {
     let ([node], total) = read::<NodeHour, 1>(row)?;
     Ok((NodeKey(node), total))
 }
 
-fn read<R: Columnar, const K: usize>(row: &tokio_postgres::Row) -> Result<([u32; K], R), Fault> {
+fn read<R: Columnar, const K: usize>(row: &Row) -> Result<([u32; K], R), Fault> {
     let (key, values) = Table::<R, K>::read(row)?;
     let mut numbers = [0; K];
     for (number, part) in numbers.iter_mut().zip(key) {

@@ -93,6 +93,8 @@ async fn put_inventory(
     node: NodeKey,
     inventory: &Inventory,
 ) -> Result<Vec<Registered>, Fault> {
+    // A commit of the node holds its state first, too: neither waits for the other with half of it.
+    tx.execute("SELECT FROM node_state WHERE node = $1 FOR UPDATE", &[&stored(node.0)?]).await?;
     let host = &inventory.host;
     let updated = tx
         .execute(
@@ -201,12 +203,12 @@ async fn add_owners<'o>(
 ) -> Result<BTreeMap<&'o Owner, OwnerKey>, Fault> {
     let mut counter = Counter::lock(tx, "owner", OWNER_BITS).await?;
     let mut known = find_owners(tx, owners).await?;
-    let new: Vec<&Owner> = owners.iter().copied().filter(|owner| !known.contains_key(owner)).collect();
+    let new: Vec<&'o Owner> = owners.iter().copied().filter(|owner| !known.contains_key(owner)).collect();
     let keys: Vec<i32> = new.iter().map(|_| counter.take()).collect::<Result<_, _>>()?;
     let [kinds, accounts, names, jobs] = texts(&new);
     tx.execute(INSERT_OWNERS, &[&keys, &kinds, &accounts, &names, &jobs]).await?;
     counter.save(tx).await?;
-    for (owner, key) in owners.iter().copied().filter(|owner| new.contains(owner)).zip(keys) {
+    for (owner, key) in new.into_iter().zip(keys) {
         known.insert(owner, OwnerKey(given(key)?));
     }
     Ok(known)

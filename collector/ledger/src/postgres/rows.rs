@@ -49,16 +49,17 @@ impl<R: Columnar, const K: usize> Table<R, K> {
             self.key.join(", "),
             sql_add::<R>()
         );
-        self.execute(tx, &sql, rows).await.map(drop)
+        self.execute(tx, &sql, by_key(rows)).await.map(drop)
     }
 
     /// Inserts rows that are not there.
     pub async fn insert(&self, tx: &Transaction<'_>, rows: &Keyed<R, K>) -> Result<(), Fault> {
-        self.execute(tx, &self.sql_insert(), rows).await.map(drop)
+        self.execute(tx, &self.sql_insert(), by_key(rows)).await.map(drop)
     }
 
-    /// Deletes the rows that are there with exactly these values, and says how many those were.
-    pub async fn delete_equal(&self, tx: &Transaction<'_>, rows: &Keyed<R, K>) -> Result<u64, Fault> {
+    /// Deletes the rows that are there with exactly these values, and says how many those were. They are
+    /// those of a whole day, too many to be copied, and are given in the order of their keys.
+    pub async fn delete_equal(&self, tx: &Transaction<'_>, rows: &[([i32; K], &R)]) -> Result<u64, Fault> {
         let names = self.all();
         let equal: Vec<String> = names.iter().map(|c| format!("t.{c} IS NOT DISTINCT FROM v.{c}")).collect();
         // The key by plain equality, so that its index serves.
@@ -71,7 +72,7 @@ impl<R: Columnar, const K: usize> Table<R, K> {
             key.join(" AND "),
             equal[K..].join(" AND "),
         );
-        self.execute(tx, &sql, rows).await
+        self.execute(tx, &sql, rows.iter().copied()).await
     }
 
     /// Key and columns of the rows that a condition names, in the table's order of columns.
@@ -115,21 +116,28 @@ impl<R: Columnar, const K: usize> Table<R, K> {
     }
 
     /// Runs a statement whose parameters are the arrays of key and columns, piece by piece.
-    async fn execute(&self, tx: &Transaction<'_>, sql: &str, rows: &Keyed<R, K>) -> Result<u64, Fault> {
-        if rows.is_empty() {
-            return Ok(0);
-        }
-        let statement = tx.prepare_cached(sql).await?;
-        let mut rows = rows.iter();
+    async fn execute<'a>(
+        &self,
+        tx: &Transaction<'_>,
+        sql: &str,
+        mut rows: impl Iterator<Item = ([i32; K], &'a R)>,
+    ) -> Result<u64, Fault>
+    where
+        R: 'a,
+    {
         let mut affected = 0;
         loop {
             let arrays = Arrays::of(rows.by_ref().take(ROWS_PER_STATEMENT))?;
             if arrays.keys[0].is_empty() {
                 return Ok(affected);
             }
-            affected += tx.execute(&statement, &arrays.parameters()).await?;
+            affected += tx.execute(&tx.prepare_cached(sql).await?, &arrays.parameters()).await?;
         }
     }
+}
+
+fn by_key<R, const K: usize>(rows: &Keyed<R, K>) -> impl Iterator<Item = ([i32; K], &R)> {
+    rows.iter().map(|(key, row)| (*key, row))
 }
 
 /// What adds a proposed row to the one that is there. `greatest` passes over what is absent.
@@ -150,14 +158,12 @@ struct Arrays<const K: usize> {
 }
 
 impl<const K: usize> Arrays<K> {
-    fn of<'a, R: Columnar + 'a>(
-        rows: impl Iterator<Item = (&'a [i32; K], &'a R)>,
-    ) -> Result<Self, LedgerError> {
+    fn of<'a, R: Columnar + 'a>(rows: impl Iterator<Item = ([i32; K], &'a R)>) -> Result<Self, LedgerError> {
         let mut arrays =
             Self { keys: std::array::from_fn(|_| Vec::new()), columns: vec![Vec::new(); R::LAYOUT.len()] };
         for (key, row) in rows {
             for (array, part) in arrays.keys.iter_mut().zip(key) {
-                array.push(*part);
+                array.push(part);
             }
             for (array, value) in arrays.columns.iter_mut().zip(row.columns()?) {
                 array.push(value);

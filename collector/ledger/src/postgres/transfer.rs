@@ -8,8 +8,8 @@ use super::register;
 use super::rows::{self, GPU_HOUR, Keyed, NODE_HOUR};
 use crate::sqlite::key;
 use crate::{
-    GpuHour, GpuRecord, GpuTotal, LedgerError, NodeHour, NodeKey, NodeRecord, NodeState, OwnerRecord, Record,
-    StoredAsset,
+    Day, GpuHour, GpuRecord, GpuTotal, LedgerError, NodeHour, NodeKey, NodeRecord, NodeState, OwnerRecord,
+    Record, StoredAsset, Table,
 };
 use deadpool_postgres::Transaction;
 use gpuledger_proto::ids::{Epoch, Sequence};
@@ -42,6 +42,8 @@ pub async fn export(tx: &Transaction<'_>, to: &mpsc::Sender<Vec<Record>>) -> Res
     })
     .await?;
     out.send_all(register::all_assets(tx).await?, Record::Asset).await?;
+    let version = |(table, day, version)| Record::LastVersion { table, day, version };
+    out.send_all(days::last_versions(tx).await?, version).await?;
     out.send_all(days::files(tx).await?, Record::File).await?;
     let (gpus, nodes) = days::expired(tx).await?;
     out.send_all(gpus, Record::ExpiredGpu).await?;
@@ -108,7 +110,7 @@ impl Out<'_> {
 }
 
 /// Tables that hold content; the counters follow from it.
-const CONTENT: [&str; 11] = [
+const CONTENT: [&str; 12] = [
     "node",
     "node_state",
     "gpu",
@@ -116,6 +118,7 @@ const CONTENT: [&str; 11] = [
     "epoch",
     "asset",
     "day_file",
+    "day_version",
     "gpu_expired",
     "node_expired",
     "gpu_hour",
@@ -168,6 +171,7 @@ struct Sorted {
     owners: Vec<OwnerRecord>,
     epochs: Vec<(NodeKey, Epoch, Sequence)>,
     assets: Vec<StoredAsset>,
+    last_versions: Vec<(Table, Day, u32)>,
     files: Vec<crate::DayFile>,
     expired_gpus: Vec<GpuTotal>,
     expired_nodes: Vec<(NodeKey, NodeHour)>,
@@ -184,6 +188,7 @@ impl Sorted {
             Record::Owner(record) => self.owners.push(record),
             Record::Epoch { node, epoch, sequence } => self.epochs.push((node, epoch, sequence)),
             Record::Asset(asset) => self.assets.push(asset),
+            Record::LastVersion { table, day, version } => self.last_versions.push((table, day, version)),
             Record::File(file) => self.files.push(file),
             Record::ExpiredGpu(total) => self.expired_gpus.push(total),
             Record::ExpiredNode { node, total } => self.expired_nodes.push((node, total)),
@@ -213,6 +218,9 @@ impl Sorted {
         register::import_owners(tx, &self.owners).await?;
         put_epochs(tx, &self.epochs).await?;
         register::put_assets(tx, &self.assets).await?;
+        for &(table, day, version) in &self.last_versions {
+            days::put_last_version(tx, table, day, version).await?;
+        }
         for file in &self.files {
             days::put_file(tx, file).await?;
         }

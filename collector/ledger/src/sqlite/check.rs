@@ -121,6 +121,12 @@ const INVARIANTS: &[Invariant] = &[
               FROM node_expired) WHERE ms <> total_ms OR n <> total_n",
     },
     Invariant {
+        name: "files beyond the last version of their day",
+        sql: "SELECT 'the file ' || path || ' has a version that its day was never given' FROM day_file AS f \
+              WHERE NOT EXISTS (SELECT 1 FROM day_version AS v WHERE v.rows_of = f.rows_of AND v.day = f.day \
+              AND last >= version)",
+    },
+    Invariant {
         name: "nodes with sequences and no state",
         sql: "SELECT DISTINCT 'node ' || node || ' has committed sequences and no state' FROM epoch \
               WHERE node NOT IN (SELECT node FROM node_state)",
@@ -180,6 +186,11 @@ mod tests {
             "INSERT INTO day_file VALUES ('p', 'gpu_hours', 20541, 1, 'expired', 0, 9, zeroblob(32), \
              1, 1000, 7, 0, 0, 12)",
             "expired files held 1000 ms of GPUs in 12 samples, what is kept of them says 0 ms in 0 samples",
+        ),
+        (
+            "INSERT INTO day_version VALUES ('gpu_hours', 20541, 1); INSERT INTO day_file VALUES \
+             ('p', 'gpu_hours', 20541, 2, 'pending', 0, 0, zeroblob(32), 0, 0, 0, 0, 0, 0)",
+            "the file p has a version that its day was never given",
         ),
         (
             "INSERT INTO node_expired VALUES (1, 5, 0, 0, 0, 0, 0, 0, 3, 0, 0, NULL)",

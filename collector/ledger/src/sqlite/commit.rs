@@ -9,7 +9,7 @@ use gpuledger_units::Overflow;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter};
 use std::collections::BTreeSet;
 
-const OPERATION: &str = "commit rows";
+pub(super) const OPERATION: &str = "commit rows";
 
 /// Writes every node that is where its fold thinks it is; all of them or none.
 pub fn all(connection: &mut Connection, commits: &[NodeCommit]) -> Result<Vec<CommitOutcome>, LedgerError> {
@@ -35,21 +35,25 @@ struct Statements {
     node_hour: String,
 }
 
-/// Whether version and sequences are the ones that the fold started from, and every GPU that it has
-/// rows of is the node's own or taken over.
+/// Whether version and sequences are the ones that the fold started from, every GPU that it has rows
+/// of is the node's own or taken over, and every owner is known.
 fn in_place(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<bool, LedgerError> {
-    Ok(version(transaction, commit.node)? == commit.base_version
+    Ok(version(transaction, commit.node)? == Some(commit.base_version)
         && takes_what_is_there(transaction, commit)?
         && sequences_are_its_own(transaction, commit)?
-        && gpus_are_its_own(transaction, commit)?)
+        && gpus_are_its_own(transaction, commit)?
+        && owners_are_known(transaction, commit)?)
 }
 
-fn version(transaction: &Transaction<'_>, node: NodeKey) -> Result<u64, LedgerError> {
-    let found = transaction
-        .prepare_cached("SELECT version FROM node_state WHERE node = ?1")
+/// The version of a node's state; `None` where the node is not registered, which is what a ledger that
+/// was restored from a backup says of one that came later.
+fn version(transaction: &Transaction<'_>, node: NodeKey) -> Result<Option<u64>, LedgerError> {
+    transaction
+        .prepare_cached(
+            "SELECT coalesce(version, 0) FROM node LEFT JOIN node_state ON node = key WHERE key = ?1",
+        )
         .and_then(|mut version| version.query_row([node.0], |row| unsigned(row, 0)).optional())
-        .map_err(fault::at(OPERATION))?;
-    Ok(found.unwrap_or(0))
+        .map_err(fault::at(OPERATION))
 }
 
 /// Whether every GPU that is taken over is held by the node that it is taken from, whose memory is
@@ -59,7 +63,7 @@ fn takes_what_is_there(transaction: &Transaction<'_>, commit: &NodeCommit) -> Re
     for taken in &commit.taken {
         // Taking twice from one node, or from oneself, would overwrite one of two memories.
         let distinct = taken.from != commit.node && from.insert(taken.from);
-        if !distinct || version(transaction, taken.from)? != taken.base_version {
+        if !distinct || version(transaction, taken.from)? != Some(taken.base_version) {
             return Ok(false);
         }
         for &gpu in &taken.gpus {
@@ -100,8 +104,19 @@ fn gpus_are_its_own(transaction: &Transaction<'_>, commit: &NodeCommit) -> Resul
     Ok(true)
 }
 
-/// The node that holds a GPU; `None` where the GPU is not registered, which is what a ledger that was
-/// restored from a backup says of one that came later.
+fn owners_are_known(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<bool, LedgerError> {
+    let mut known = transaction
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM owner WHERE key = ?1)")
+        .map_err(fault::at(OPERATION))?;
+    for owner in commit.owners() {
+        if !known.query_row([owner.0], |row| row.get(0)).map_err(fault::at(OPERATION))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The node that holds a GPU; `None` where the GPU is not registered.
 fn holder(transaction: &Transaction<'_>, gpu: GpuKey) -> Result<Option<NodeKey>, LedgerError> {
     transaction
         .prepare_cached("SELECT node FROM gpu WHERE key = ?1")

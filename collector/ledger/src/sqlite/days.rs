@@ -93,6 +93,27 @@ pub fn open_days(connection: &Connection, table: Table, before: Day) -> rusqlite
 const FILE_SELECT: &str = "SELECT path, rows_of, day, version, status, since_ms, bytes, sha256, row_count, \
                            observed_ms, counter_mj, gap_mj, estimated_mj, samples FROM day_file";
 
+/// The last version that a file of each day was given.
+pub fn last_versions(connection: &Connection) -> rusqlite::Result<Vec<(Table, Day, u32)>> {
+    let mut statement =
+        connection.prepare("SELECT rows_of, day, last FROM day_version ORDER BY rows_of, day")?;
+    let rows = statement.query_map([], |row| Ok((table_of(row, 0)?, Day(row.get(1)?), row.get(2)?)))?;
+    rows.collect()
+}
+
+/// Sets the last version that a file of a day was given.
+pub fn put_last_version(
+    transaction: &Transaction<'_>,
+    table: Table,
+    day: Day,
+    version: u32,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached("INSERT INTO day_version (rows_of, day, last) VALUES (?1, ?2, ?3)")?
+        .execute((table.name(), day.0, version))?;
+    Ok(())
+}
+
 /// Every file of the manifest.
 pub fn files(connection: &Connection) -> rusqlite::Result<Vec<DayFile>> {
     let mut statement =
@@ -111,17 +132,23 @@ fn current(moment: &Connection, table: Table, range: HourRange) -> rusqlite::Res
     statement.query_map((table.name(), first.0, last.0), file)?.collect()
 }
 
+fn table_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Table> {
+    let name: String = row.get(column)?;
+    Table::ALL.into_iter().find(|t| t.name() == name).ok_or_else(|| unfit(column, &name))
+}
+
+fn unfit(column: usize, text: &str) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, format!("{text:?} is unknown").into())
+}
+
 fn file(row: &Row<'_>) -> rusqlite::Result<DayFile> {
-    let unfit = |column, text: String| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, format!("{text:?} is unknown").into())
-    };
-    let (table, status): (String, String) = (row.get(1)?, row.get(4)?);
+    let status: String = row.get(4)?;
     Ok(DayFile {
         path: row.get(0)?,
-        table: Table::ALL.into_iter().find(|t| t.name() == table).ok_or_else(|| unfit(1, table))?,
+        table: table_of(row, 1)?,
         day: Day(row.get(2)?),
         version: row.get(3)?,
-        status: FileStatus::ALL.into_iter().find(|s| s.name() == status).ok_or_else(|| unfit(4, status))?,
+        status: FileStatus::ALL.into_iter().find(|s| s.name() == status).ok_or_else(|| unfit(4, &status))?,
         since_ms: unsigned(row, 5)?,
         bytes: unsigned(row, 6)?,
         sha256: row.get(7)?,
@@ -175,20 +202,22 @@ pub fn begin(
 ) -> Result<PendingFile, LedgerError> {
     let failed = fault::at(BEGIN);
     let transaction = start(connection).map_err(&failed)?;
-    let last: u32 = transaction
+    let version: i64 = transaction
         .query_row(
-            "SELECT coalesce(max(version), 0) FROM day_file WHERE rows_of = ?1 AND day = ?2",
+            "INSERT INTO day_version (rows_of, day, last) VALUES (?1, ?2, 1) \
+             ON CONFLICT (rows_of, day) DO UPDATE SET last = last + 1 RETURNING last",
             (table.name(), day.0),
             |row| row.get(0),
         )
         .map_err(&failed)?;
+    let full = |_| LedgerError::Exhausted { what: "version of a day" };
+    let version = u32::try_from(version).map_err(full)?;
     transaction
         .execute(
             "DELETE FROM day_file WHERE rows_of = ?1 AND day = ?2 AND status = 'pending'",
             (table.name(), day.0),
         )
         .map_err(&failed)?;
-    let version = last.checked_add(1).ok_or(LedgerError::Exhausted { what: "version of a day" })?;
     let pending = PendingFile::new(table, day, version);
     let entry = DayFile {
         table,

@@ -30,6 +30,9 @@ pub fn export(connection: &Connection, to: mpsc::Sender<Vec<Record>>) -> Result<
     out.send_all(register::all_owners(&moment).map_err(&failed)?.into_iter().map(Record::Owner))?;
     out.send_all(epochs(&moment).map_err(&failed)?)?;
     out.send_all(register::all_assets(&moment).map_err(&failed)?.into_iter().map(Record::Asset))?;
+    let versions = days::last_versions(&moment).map_err(&failed)?;
+    let version = |(table, day, version)| Record::LastVersion { table, day, version };
+    out.send_all(versions.into_iter().map(version))?;
     out.send_all(days::files(&moment).map_err(&failed)?.into_iter().map(Record::File))?;
     let (gpus, nodes) = days::expired_in(&moment).map_err(&failed)?;
     out.send_all(gpus.into_iter().map(Record::ExpiredGpu))?;
@@ -132,7 +135,8 @@ pub fn import(
 }
 
 fn is_empty(transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
-    const TABLES: [&str; 8] = ["node", "gpu", "owner", "asset", "gpu_hour", "node_hour", "day_file", "fact"];
+    const TABLES: [&str; 9] =
+        ["node", "gpu", "owner", "asset", "gpu_hour", "node_hour", "day_file", "day_version", "fact"];
     for table in TABLES {
         let sql = format!("SELECT EXISTS (SELECT 1 FROM {table})");
         if transaction.query_row(&sql, [], |row| row.get(0))? {
@@ -159,6 +163,9 @@ fn put(transaction: &Transaction<'_>, statements: &Statements, record: Record) -
         Record::Owner(record) => register::put_owner(transaction, &record),
         Record::Epoch { node, epoch, sequence } => commit::put_epoch(transaction, node, epoch, sequence),
         Record::Asset(asset) => register::put_asset(transaction, &asset).map_err(failed),
+        Record::LastVersion { table, day, version } => {
+            days::put_last_version(transaction, table, day, version).map_err(failed)
+        }
         Record::File(file) => days::put_file(transaction, &file),
         Record::ExpiredGpu(total) => days::add_expired(transaction, &[total], &[]),
         Record::ExpiredNode { node, total } => days::add_expired(transaction, &[], &[(node, total)]),

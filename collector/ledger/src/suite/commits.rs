@@ -3,8 +3,8 @@
 use super::samples::{ALWAYS, HOUR, Node, commit_one, epoch, everything, node_row, owner, row};
 use super::{Bed, Outcome};
 use crate::{
-    CommitOutcome, EpochAdvance, GpuHour, Hour, HourRange, LedgerError, NodeCommit, NodeState, OwnerKey,
-    Wanted,
+    CommitOutcome, EpochAdvance, GpuHour, GpuKey, Hour, HourRange, LedgerError, NodeCommit, NodeKey,
+    NodeState, OwnerKey, Wanted,
 };
 use gpuledger_proto::ids::Sequence;
 use gpuledger_units::{ByteMillis, Millicelsius, Millijoules, Millis, Milliwatts};
@@ -309,5 +309,25 @@ pub async fn a_sound_ledger_has_no_faults(bed: &dyn Bed) -> Outcome {
     let faults = ledger.check().await?;
     assert_eq!(faults.len(), 1, "{faults:?}");
     assert!(faults[0].contains("2026-03-29T00:00Z"), "{faults:?}");
+    Ok(())
+}
+
+/// As a collector has them that went on while an older backup was put in the ledger's place.
+pub async fn numbers_that_the_ledger_never_gave_are_moved_and_hold_up_nobody(bed: &dyn Bed) -> Outcome {
+    let ledger = bed.open().await?;
+    let (a, b) = (Node::register(&*ledger, "a").await?, Node::register(&*ledger, "b").await?);
+    let unknown = Node { key: NodeKey(77), gpus: vec![GpuKey(77)] };
+    let mut without_gpus = unknown.commit(0, 0);
+    without_gpus.gpu_hours.clear();
+    without_gpus.gpus_seen.clear();
+    let mut of_nobody = a.commit(0, 0);
+    of_nobody.gpu_hours[0].0.owner = OwnerKey(77);
+    for (round, commit) in (0..).zip([unknown.commit(0, 0), without_gpus, of_nobody]) {
+        let outcomes = ledger.commit(vec![commit, b.commit(round, round)]).await?;
+        assert_eq!(outcomes, [CommitOutcome::Moved, CommitOutcome::Committed], "{round}");
+    }
+    assert_eq!(ledger.state(a.key).await?, NodeState::default());
+    let sound: [String; 0] = [];
+    assert_eq!(ledger.check().await?, sound);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::samples::{ALWAYS, HOUR, Node, commit_one, node_row, row};
 use super::{Bed, Outcome};
+use crate::transfer::copy;
 use crate::{
     CommitOutcome, Day, DayFile, DayRows, FileStatus, GpuHourKey, GpuTotal, Hour, HourRange, LedgerError,
     NodeCommit, OwnerKey, PendingFile, Publish, Store, Sums, Table, Wanted,
@@ -252,6 +253,27 @@ pub async fn only_pending_and_superseded_files_are_forgotten(bed: &dyn Bed) -> O
     assert_eq!(paths.len(), 4);
     store.forget_files(&paths).await?;
     assert_eq!(statuses(&*store).await?, [(2, FileStatus::Current), (1, FileStatus::Expired)]);
+    Ok(())
+}
+
+pub async fn a_version_is_never_given_again(bed: &dyn Bed) -> Outcome {
+    let (one, other) = (bed.open().await?, bed.open_second().await?);
+    for version in 1..4 {
+        let file = one.begin_file(Table::GpuHours, DAY, NOW).await?;
+        assert_eq!(file.version, version);
+        one.forget_files(&[file.path]).await?;
+    }
+    assert_eq!(one.begin_file(Table::NodeHours, DAY, NOW).await?.version, 1);
+    assert_eq!(one.begin_file(Table::GpuHours, Day(DAY.0 + 1), NOW).await?.version, 1);
+    // Nor by a copy: it writes into the same archive.
+    let copied = copy(&*one, &*other, |_| {}).await;
+    copied.map_err(|error| LedgerError::Failed { operation: "copy", reason: error.to_string() })?;
+    for store in [one, other] {
+        let file = store.begin_file(Table::GpuHours, DAY, NOW).await?;
+        assert_eq!(file.version, 4);
+        assert!(file.path.contains(".v0004-"), "{}", file.path);
+        assert_eq!(store.begin_file(Table::GpuHours, DAY, NOW).await?.version, 5, "displaced, not forgotten");
+    }
     Ok(())
 }
 

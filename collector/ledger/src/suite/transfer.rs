@@ -134,12 +134,13 @@ pub async fn an_export_is_in_order_and_ends_with_its_count(bed: &dyn Bed) -> Out
         Record::Owner(record) => (3, format!("{:08}", record.key.0)),
         Record::Epoch { node, epoch, .. } => (4, format!("{:08} {epoch}", node.0)),
         Record::Asset(asset) => (5, asset.serial.clone()),
-        Record::File(file) => (6, format!("{:?} {:08} {:08}", file.table, file.day.0, file.version)),
-        Record::ExpiredGpu(total) => (7, format!("{:08}", total.gpu.0)),
-        Record::ExpiredNode { node, .. } => (8, format!("{:08}", node.0)),
-        Record::GpuHour(key, _) => (9, format!("{:08} {:08} {:08}", key.hour.0, key.gpu.0, key.owner.0)),
-        Record::NodeHour(hour, node, _) => (10, format!("{:08} {:08}", hour.0, node.0)),
-        Record::End(_) => (11, String::new()),
+        Record::LastVersion { table, day, .. } => (6, format!("{table:?} {:08}", day.0)),
+        Record::File(file) => (7, format!("{:?} {:08} {:08}", file.table, file.day.0, file.version)),
+        Record::ExpiredGpu(total) => (8, format!("{:08}", total.gpu.0)),
+        Record::ExpiredNode { node, .. } => (9, format!("{:08}", node.0)),
+        Record::GpuHour(key, _) => (10, format!("{:08} {:08} {:08}", key.hour.0, key.gpu.0, key.owner.0)),
+        Record::NodeHour(hour, node, _) => (11, format!("{:08} {:08}", hour.0, node.0)),
+        Record::End(_) => (12, String::new()),
     };
     let places: Vec<_> = records.iter().map(place).collect();
     assert!(places.windows(2).all(|pair| pair[0] < pair[1]), "by kind and key, each once");
@@ -190,3 +191,5 @@ pub async fn an_import_that_is_cut_off_leaves_nothing(bed: &dyn Bed) -> Outcome 
     assert_eq!(other.open_node_hours(ALWAYS).await?.0.len(), 2);
     Ok(())
 }
+
+/// Two collectors that name one ledger at once agree; what was copied is another ledger.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 const CHUNKS_WAITING: usize = 2;
 
 /// Number of kinds of records.
-const KINDS: usize = 11;
+const KINDS: usize = 12;
 /// What they are called, in the order of export.
 const NAMES: [&str; KINDS] = [
     "archive locations",
@@ -23,6 +23,7 @@ const NAMES: [&str; KINDS] = [
     "owners",
     "epochs",
     "assets",
+    "last versions of closed days",
     "files of closed days",
     "expired totals of GPUs",
     "expired totals of nodes",
@@ -121,11 +122,12 @@ fn kind(record: &Record) -> Option<usize> {
         Record::Owner(_) => Some(3),
         Record::Epoch { .. } => Some(4),
         Record::Asset(_) => Some(5),
-        Record::File(_) => Some(6),
-        Record::ExpiredGpu(_) => Some(7),
-        Record::ExpiredNode { .. } => Some(8),
-        Record::GpuHour(..) => Some(9),
-        Record::NodeHour(..) => Some(10),
+        Record::LastVersion { .. } => Some(6),
+        Record::File(_) => Some(7),
+        Record::ExpiredGpu(_) => Some(8),
+        Record::ExpiredNode { .. } => Some(9),
+        Record::GpuHour(..) => Some(10),
+        Record::NodeHour(..) => Some(11),
         Record::End(_) => None,
     }
 }
@@ -178,6 +180,11 @@ impl Form {
             Record::Asset(crate::StoredAsset { serial, document }) => {
                 self.text(serial);
                 self.text(document);
+            }
+            Record::LastVersion { table, day, version } => {
+                self.text(table.name());
+                self.integer(day.0);
+                self.integer(*version);
             }
             Record::File(file) => self.file(file),
             Record::ExpiredGpu(GpuTotal { gpu, total }) => {

@@ -1,12 +1,13 @@
 //! Several collectors on one database.
 
-use super::{node, open, place};
+use super::{node, open, place, schema};
 use gpuledger_ledger::postgres::PostgresLedger;
 use gpuledger_ledger::suite::samples::{self, Node};
 use gpuledger_ledger::{
-    CommitOutcome, Day, DayRows, Ledger, NodeCommit, Publish, Store, Sums, Table, Taken, Wanted,
+    CommitOutcome, Day, DayRows, FileStatus, Ledger, NodeCommit, Publish, Store, Sums, Table, Taken, Wanted,
 };
 use gpuledger_proto::ids::Sequence;
+use gpuledger_real_postgres::Server;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -198,4 +199,74 @@ async fn rows_that_are_committed_while_their_day_is_published_are_in_one_place()
     assert_eq!(published, ROUNDS * samples::row().samples, "what was published, and nothing is left");
     let (rest, files) = two.open_gpu_hours(&Wanted::all(day.hours())).await.unwrap();
     assert_eq!((rest.len(), files.len()), (0, 1));
+}
+
+/// Waits until a statement of a collector waits for another one's lock.
+fn wait_for_a_waiter(server: &Server) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE wait_event_type = 'Lock' AND application_name = 'gpuledger'";
+    while server.sql(waiting).unwrap().trim() == "0" {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_is_cleared_away_while_it_is_published_is_either_gone_or_current() {
+    let Some((server, url)) = place() else { return };
+    let (one, two) = pair(&url).await;
+    let a = node(&one, "a").await;
+    samples::commit_one(&*one, a.commit(0, 0)).await.unwrap();
+    let day = Day::of(samples::HOUR);
+    let pending = one.begin_file(Table::GpuHours, day, 1).await.unwrap();
+    let (rows, _) = one.open_gpu_hours(&Wanted::all(day.hours())).await.unwrap();
+    let publish = Publish {
+        file: pending.clone(),
+        replaces: 0,
+        bytes: 1,
+        sha256: [1; 32],
+        sums: Sums::default(),
+        rows: DayRows::Gpu(rows),
+        now_ms: 2,
+    };
+    // The publication finds its entry and then waits for a row.
+    let hold = format!(
+        "SET search_path = {0}; BEGIN; SELECT FROM gpu_hour FOR UPDATE; SELECT pg_sleep(2); COMMIT",
+        schema(&url)
+    );
+    let holding = std::thread::spawn(move || server.sql(&hold).unwrap());
+    while !server.sql("SELECT query FROM pg_stat_activity").unwrap().contains("gpu_hour FOR UPDATE") {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let publishing = tokio::spawn(async move { one.publish(publish).await });
+    wait_for_a_waiter(server);
+    two.forget_files(&[pending.path]).await.unwrap();
+    let files = two.files().await.unwrap();
+    let published = publishing.await.unwrap().unwrap() == CommitOutcome::Committed;
+    holding.join().unwrap();
+    // Whoever cleared up removes the file where it is not current by now.
+    let current = files.iter().any(|file| file.status == FileStatus::Current);
+    assert_eq!(published, current, "rows that left the store are in a file: {files:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_describes_itself_anew_and_its_commits_do_not_block_each_other() {
+    let Some((server, url)) = place() else { return };
+    let (one, two) = pair(&url).await;
+    let (a, inventory) = (node(&one, "a").await, samples::inventory(&["GPU-a-1", "GPU-a-0"]).unwrap());
+    let registering = tokio::spawn(async move {
+        for driver in 0..4 * ROUNDS {
+            let mut inventory = inventory.clone();
+            inventory.host.driver_version = Some(driver.to_string());
+            two.register(a.key, &inventory).await.unwrap();
+        }
+    });
+    let mut at = 0;
+    while !registering.is_finished() {
+        let mut commit = a.commit(at, at);
+        commit.gpus_seen.push((a.gpus[1], samples::HOUR.start_ms(), samples::HOUR.end_ms()));
+        assert_eq!(samples::commit_one(&*one, commit).await.unwrap(), CommitOutcome::Committed);
+        at += 1;
+    }
+    registering.await.unwrap();
+    assert!(!server.told().contains("deadlock"), "{}", server.told());
 }

@@ -2,7 +2,7 @@
 
 use super::{node, open, place, schema, told};
 use gpuledger_ledger::suite::samples;
-use gpuledger_ledger::{CommitOutcome, Ledger, LedgerError};
+use gpuledger_ledger::{CommitOutcome, Day, Ledger, LedgerError, Store, Table};
 use gpuledger_real_postgres::Server;
 
 /// From now on an insert of a GPU row fails with this SQLSTATE, the first `times` times.
@@ -79,7 +79,7 @@ async fn a_database_that_has_become_read_only_is_told_until_it_is_mended() {
 }
 
 /// What spoils it, what mends it, what is said.
-const INVARIANTS: [(&str, &str, &str); 18] = [
+const INVARIANTS: [(&str, &str, &str); 21] = [
     (
         "gpu_hour SET free_ms = free_ms + 3600000",
         "gpu_hour SET free_ms = free_ms - 3600000",
@@ -114,6 +114,17 @@ const INVARIANTS: [(&str, &str, &str); 18] = [
     ("node_state SET node = 77", "node_state SET node = 1", "node 1 has no state to be locked"),
     ("gpu SET node = 77", "gpu SET node = 1", "a row of gpu refers to node 77"),
     (
+        "day_file SET samples = 1 WHERE rows_of = 'gpu_hours'",
+        "day_file SET samples = 0 WHERE rows_of = 'gpu_hours'",
+        "held 0 ms of GPUs in 1 samples, what is kept of them says 0 ms in 0 samples",
+    ),
+    (
+        "day_file SET observed_ms = 1 WHERE rows_of = 'node_hours'",
+        "day_file SET observed_ms = 0 WHERE rows_of = 'node_hours'",
+        "held 1 ms of nodes in 0 samples, what is kept of them says 0 ms in 0 samples",
+    ),
+    ("day_version SET last = 0", "day_version SET last = 1", "has a version that its day was never given"),
+    (
         "counter SET last = 1 WHERE name = 'gpu'",
         "counter SET last = 2 WHERE name = 'gpu'",
         "gpu 2 is beyond its counter",
@@ -126,6 +137,10 @@ async fn each_broken_invariant_is_named() {
     let ledger = open(&url).await;
     let a = node(&ledger, "a").await;
     samples::commit_one(&ledger, a.commit(0, 0)).await.unwrap();
+    for table in Table::ALL {
+        ledger.begin_file(table, Day(20_541), 1).await.unwrap();
+    }
+    server.sql(&format!("UPDATE {}.day_file SET status = 'expired'", schema(&url))).unwrap();
     let sound: [String; 0] = [];
     assert_eq!(ledger.check().await.unwrap(), sound);
     let hour = "2026-03-29T00:00Z";

@@ -36,6 +36,23 @@ async fn a_commit_of_many_rows_is_whole_and_so_is_its_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn states_that_are_too_large_for_one_statement_are_written_all() {
+    let Some((_, url)) = place() else { return };
+    let ledger = open(&url).await;
+    let mut commits = Vec::new();
+    for (name, mebibytes) in [("a", 20), ("b", 1), ("c", 10), ("d", 10)] {
+        let mut commit = node(&ledger, name).await.commit(0, 0);
+        commit.state = vec![7; mebibytes << 20];
+        commits.push(commit);
+    }
+    assert_eq!(ledger.commit(commits.clone()).await.unwrap(), [CommitOutcome::Committed; 4]);
+    for commit in commits {
+        let state = ledger.state(commit.node).await.unwrap();
+        assert!((state.version, &state.blob) == (1, &commit.state), "node {}", commit.node.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_export_is_of_one_moment_and_keeps_nobody_from_committing() {
     let Some((_, url)) = place() else { return };
     let ledger = open(&url).await;

@@ -133,6 +133,15 @@ CREATE TABLE day_file (
 CREATE UNIQUE INDEX one_pending_file_a_day ON day_file (rows_of, day) WHERE status = 'pending';
 CREATE UNIQUE INDEX one_current_file_a_day ON day_file (rows_of, day) WHERE status = 'current';
 
+-- The last version that a file of each day was given: none is given twice, its entry may be gone.
+-- Whoever changes the files of a day holds its row.
+CREATE TABLE day_version (
+    rows_of         text COLLATE "C" NOT NULL CHECK (rows_of IN ('gpu_hours', 'node_hours')),
+    day             integer NOT NULL,
+    last            integer NOT NULL,
+    PRIMARY KEY (rows_of, day)
+);
+
 -- What was in files that are no longer kept, in all.
 CREATE TABLE gpu_expired (
     gpu             integer PRIMARY KEY,

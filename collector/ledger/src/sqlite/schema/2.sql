@@ -36,6 +36,14 @@ CREATE TABLE day_file (
 CREATE UNIQUE INDEX one_pending_file_a_day ON day_file (rows_of, day) WHERE status = 'pending';
 CREATE UNIQUE INDEX one_current_file_a_day ON day_file (rows_of, day) WHERE status = 'current';
 
+-- The last version that a file of each day was given: none is given twice, its entry may be gone.
+CREATE TABLE day_version (
+    rows_of         TEXT NOT NULL CHECK (rows_of IN ('gpu_hours', 'node_hours')),
+    day             INTEGER NOT NULL,
+    last            INTEGER NOT NULL,
+    PRIMARY KEY (rows_of, day)
+) STRICT, WITHOUT ROWID;
+
 -- Sums over the rows of expired files: the columns of gpu_hour and node_hour.
 CREATE TABLE gpu_expired (
     key             INTEGER PRIMARY KEY REFERENCES gpu,
