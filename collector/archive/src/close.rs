@@ -80,6 +80,7 @@ impl ArchivedLedger {
         let days = self.store.open_days(K::TABLE, before).await?;
         if !days.is_empty() {
             self.must_be_the_place(K::TABLE).await?;
+            self.claim(OPERATION).await?;
         }
         for day in days {
             match self.close_day::<K>(day, now_ms, &mut names).await? {

@@ -70,6 +70,7 @@ impl Default for GcOptions {
 impl ArchivedLedger {
     /// Removes what nobody needs and names it, by path.
     pub async fn gc(&self, options: GcOptions, now_ms: u64) -> Result<Vec<Garbage>, LedgerError> {
+        self.not_anothers(OPERATION).await?;
         let mut found = Vec::new();
         for table in Table::ALL {
             let listed = self.files.list(table).await;
@@ -80,6 +81,7 @@ impl ArchivedLedger {
         if options.dry_run || garbage.is_empty() {
             return Ok(garbage);
         }
+        self.claim(OPERATION).await?;
         let paths_of = |garbage: &[Garbage], reason: Reason| -> Vec<String> {
             let found = garbage.iter().filter(|garbage| garbage.reason == reason);
             found.map(|garbage| garbage.path.clone()).collect()

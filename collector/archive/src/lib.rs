@@ -28,11 +28,14 @@
 //! - Before rows leave the store, the file's bytes were decoded and compared with them.
 //! - Whatever stops in between leaves at most a file that `gc` names and removes. It removes nothing that
 //!   is not named like ours, and nothing that a reader can still have been told of.
+//! - An archive is one ledger's: the file `LEDGER` at its root says whose, and no other closes days or
+//!   removes files there.
 #![forbid(unsafe_code)]
 
 mod archived;
 mod check;
 mod checksum;
+mod claim;
 mod close;
 mod copy;
 mod expire;
@@ -48,6 +51,7 @@ mod table;
 mod totals;
 mod write;
 
+pub use claim::Claim;
 pub use close::{ClosedDay, Closing};
 pub use copy::Copied;
 pub use expire::Expiry;

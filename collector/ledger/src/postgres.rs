@@ -35,6 +35,7 @@ mod check;
 mod commit;
 mod days;
 mod fault;
+mod identity;
 mod numbers;
 mod open;
 mod pool;
@@ -257,6 +258,14 @@ impl Store for PostgresLedger {
 
     async fn set_archive_location(&self, location: &str) -> Result<(), LedgerError> {
         write!(self, "store where the archive is", Short, tx => days::set_location(tx, location))
+    }
+
+    async fn identity(&self) -> Result<Option<String>, LedgerError> {
+        read!(self, "read the ledger's identity", Short, tx => identity::get(tx))
+    }
+
+    async fn set_identity(&self, identity: Option<&str>) -> Result<(), LedgerError> {
+        write!(self, "name the ledger", Short, tx => identity::set(tx, identity))
     }
 
     async fn export(&self, to: mpsc::Sender<Vec<Record>>) -> Result<(), LedgerError> {

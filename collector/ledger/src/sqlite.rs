@@ -18,6 +18,7 @@ mod check;
 mod commit;
 mod days;
 mod fault;
+mod identity;
 pub(crate) mod key;
 mod migrations;
 mod open;

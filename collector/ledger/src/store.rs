@@ -263,6 +263,11 @@ pub trait Store: Ledger {
     /// Where the archive's files are: a URL, or a folder beside the ledger. `None` before the first.
     async fn archive_location(&self) -> Result<Option<String>, LedgerError>;
     async fn set_archive_location(&self, location: &str) -> Result<(), LedgerError>;
+    /// What tells this ledger from its copies, where it has needed that yet: an archive is claimed
+    /// under it. [`Store::export`] leaves it out.
+    async fn identity(&self) -> Result<Option<String>, LedgerError>;
+    /// Gives the ledger an identity, where it has none yet; `None` takes it away from a copy.
+    async fn set_identity(&self, identity: Option<&str>) -> Result<(), LedgerError>;
 
     /// Sends everything, from one moment, in this order: location, nodes, GPUs, owners, epochs
     /// (by node and epoch), assets, last versions and files (by table and day), expired, GPU hours (by

@@ -91,6 +91,7 @@ macro_rules! ledger_suite {
             an_export_is_in_order_and_ends_with_its_count,
             a_ledger_that_is_not_empty_takes_no_import,
             an_import_that_is_cut_off_leaves_nothing,
+            an_identity_is_given_once_and_not_to_a_copy,
         );
     };
     (@ $bed:expr; $($case:ident,)*) => {

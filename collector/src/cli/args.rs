@@ -36,14 +36,16 @@ the ledger has counted already, adds nothing.";
 const VERIFY_NOTES: &str = "\
 One line for each check, with the promise that it is about: `ok`, or `BROKEN` and below it what is \
 wrong. Everything is read: the store, the file of every closed day with its checksum and sums, and the \
-totals of what has expired. A collector may go on meanwhile; nothing is changed.
+totals of what has expired. A collector may go on meanwhile; nothing is changed. What a damaged file or row \
+holds no more is missing in later lines too: begin with the first.
 
 Exit codes: 0 every promise holds; 1 one is broken; 2 there is no such ledger; 3 it cannot be read.";
 
 const BACKUP_NOTES: &str = "\
 The backup is the ledger of one moment; a collector may go on meanwhile. FILE is a whole SQLite ledger, \
 whatever the original is in. Closed days in a folder are copied to FILE.days; in an object store they \
-stay and are referenced, so keep what the backup names there.
+stay and are referenced. There the collector removes a file one hour after a newer version of its day has \
+come: let the store keep versions, or copy the bucket too.
 
 To look into a backup, name it:
     gpuledger --ledger FILE verify
@@ -56,7 +58,10 @@ To restore it, stop the collector, put the old ledger aside and the backup in it
     mv FILE.days ledger.db.days
 
 To restore it into PostgreSQL:
-    gpuledger --ledger FILE migrate --to postgres://USER@HOST/DATABASE
+    gpuledger --ledger FILE migrate --to postgres://USER@HOST/DATABASE --archive PLACE
+
+An archive in an object store is still the lost ledger's: remove the file LEDGER there when nothing uses \
+that one any more. Until then the backup only reads there.
 
 Agents go on by themselves and send again what their spools still hold. Of what they do not hold any \
 more the energy is in the next reading of each counter, and the hours are unmonitored.
@@ -70,8 +75,9 @@ The old ledger is only read and stays as it is; the new place must be empty. At 
 again and compared, record by record: the same SHA-256 over nodes, GPUs, owners, sequences, assets, files \
 and rows. Stop the collector first, or it will write to the old ledger meanwhile, which is found.
 
-Closed days are copied where --archive says; without it to LOCATION.days for an SQLite file. Else they \
-stay where they are and belong to the new ledger: then neither `serve` nor `gc` may be run on the old one.
+Closed days are copied where --archive says, or else to LOCATION.days beside an SQLite file; a database has \
+no such folder, so say it there. Where --archive names the place in which they are, they stay and are the \
+new ledger's alone: the old one closes no more days there and removes no files.
 
 Exit codes: 0 copied and equal; 1 copied and found different; 2 the new place is not empty or not usable, \
 nothing was changed; 3 failed at run time.
@@ -85,8 +91,9 @@ Files of closed days become superfluous where a newer version of the day replace
 older than archive.keep_days, and where a collector died between writing a file and entering it. `serve` \
 removes by itself all but those of which the ledger knows nothing; this command removes those too.
 
-One place, one ledger: two ledgers with the same archive take each other's files for superfluous. So does \
-a ledger restored from a backup with days that were closed after it. Look first, with --dry-run.
+An archive is one ledger's: the file LEDGER at its root says whose, and on another ledger this command \
+refuses. A ledger restored from a backup does not know the days that were closed after it: look first, with \
+--dry-run.
 
 Examples:
     gpuledger --ledger ledger.db gc --dry-run
@@ -102,7 +109,8 @@ pub struct Args {
         long,
         global = true,
         value_name = "FILE|postgres://…",
-        help = "The ledger: an SQLite file, or postgres://USER@HOST/DATABASE",
+        help = "The ledger: an SQLite file, or postgres://USER@HOST/DATABASE. Its password belongs into the \
+                environment variable PGPASSWORD: others can read arguments",
         env = "GPULEDGER_LEDGER",
         hide_env_values = true
     )]

@@ -46,12 +46,9 @@ pub async fn migrate(task: Migrate) -> Result<(), Failure> {
             let (files, bytes) = (copied.files, copied.bytes);
             writeln!(told, "{to}: {files} files of closed days, {bytes} bytes{there}")?;
         }
-        Days::Shared { at, files } => {
-            writeln!(
-                told,
-                "{at}: {files} files of closed days stay there and belong to the new ledger now:"
-            )?;
-            writeln!(told, "run neither serve nor gc on {} any more", from.location)?;
+        Days::Stayed { at, files } => {
+            writeln!(told, "{at}: {files} files of closed days stay there and are the new ledger's now;")?;
+            writeln!(told, "{} closes no more days there and removes no files", from.location)?;
         }
     }
     Ok(told.flush()?)

@@ -40,8 +40,9 @@ pub const KEYS: &[Spec] = &[
         kind: Kind::Text,
         default: Some("/var/lib/gpuledger/ledger.db"),
         example: "",
-        help: "The ledger: an SQLite file, created when there is none, or postgres://USER:PASSWORD@HOST/DATABASE.\n\
-               Whoever may read this file may then read the password: see to its permissions. Flag --ledger\n\
+        help: "The ledger: an SQLite file, created when there is none, or postgres://USER@HOST/DATABASE. Its password\n\
+               comes from the variable PGPASSWORD; who writes USER:PASSWORD@ must see to it that nobody else\n\
+               may read this file. Flag --ledger\n\
                and the variable GPULEDGER_LEDGER stand above it.",
     },
     Spec {

@@ -24,6 +24,8 @@ pub enum BackupError {
     Copy(#[from] sqlite::BackupError),
     #[error("{} exists already: a backup is always a new file", .0.display())]
     Exists(PathBuf),
+    #[error("{} cannot be a backup: {reason}", path.display())]
+    Place { path: PathBuf, reason: String },
     #[error("cannot write {}: {error}", path.display())]
     Write { path: PathBuf, error: io::Error },
     #[error("the ledger has closed days and does not say where: set location under [archive]")]
@@ -35,7 +37,7 @@ impl BackupError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Store(error) => error.is_usage(),
-            Self::Exists(_) | Self::NoArchive => true,
+            Self::Exists(_) | Self::Place { .. } | Self::NoArchive => true,
             Self::Transfer(_) | Self::Copy(_) | Self::Write { .. } => false,
         }
     }
@@ -86,16 +88,20 @@ pub async fn backup(
 ) -> Result<Backup, BackupError> {
     let days = folder_of(out);
     for path in [out, &days] {
-        if path.exists() {
+        if path.symlink_metadata().is_ok() {
             return Err(BackupError::Exists(path.to_owned()));
         }
     }
+    check_place(out)?;
     let mut unfinished = Unfinished::new(out, &days);
     let copy = Location::File(unfinished.file.clone());
     let copy = match location {
         Location::File(path) => {
             copy_file(path.clone(), unfinished.file.clone(), progress).await?;
-            open_store(&copy, Access::Write).await?
+            let copy = open_store(&copy, Access::Write).await?;
+            // The archive of the original is not the copy's to clear up.
+            copy.set_identity(None).await?;
+            copy
         }
         Location::Postgres(_) => {
             let copy = open_store(&copy, Access::Write).await?;
@@ -164,6 +170,23 @@ async fn copy_days(
     Ok(Days::Copied { to: to.to_owned(), copied })
 }
 
+/// Names what is wrong with the place before anything is read.
+fn check_place(out: &Path) -> Result<(), BackupError> {
+    let wrong = |reason: String| Err(BackupError::Place { path: out.to_owned(), reason });
+    if out.as_os_str().as_encoded_bytes().ends_with(b"/") || out.file_name().is_none() {
+        return wrong("it names a folder; expected a file in it".to_owned());
+    }
+    let folder = folder_above(out);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    wrong(format!("there is no folder {}; create it first", folder.display()))
+}
+
+fn folder_above(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Where a ledger of this name looks for its closed days.
 fn folder_of(out: &Path) -> PathBuf {
     let name = place::own(&Location::File(out.to_owned())).unwrap_or_default();
@@ -190,8 +213,7 @@ impl Unfinished {
     fn finish(&mut self, out: &Path) -> io::Result<()> {
         fs::hard_link(&self.file, out)?;
         self.finished = true;
-        let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
+        File::open(folder_above(out))?.sync_all()
     }
 }
 

@@ -4,8 +4,8 @@
 //! ledger that can be opened has all of its days.
 
 use super::backup::{Step, current_files, remove_ledger};
-use super::{Access, Archive, Location, OWN_FOLDER, Opened, StoreError, open_store, place};
-use gpuledger_archive::{Copied, Root};
+use super::{Access, Location, OWN_FOLDER, Opened, StoreError, open_store, place};
+use gpuledger_archive::{ArchivedLedger, Claim, Copied, Root};
 use gpuledger_ledger::transfer::{self, Digest, TransferError};
 use gpuledger_ledger::{LedgerError, Store};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,16 @@ pub enum MigrateError {
     Same(String),
     #[error("the ledger has closed days and does not say where: set location under [archive]")]
     NoArchive,
+    #[error(
+        "the {files} files of closed days at {at} have no place in the new ledger: say with --archive where they \
+         go, a folder or s3://BUCKET/PREFIX; --archive {at} leaves them there, for the new ledger alone"
+    )]
+    NoPlace { files: usize, at: String },
+    #[error(
+        "{at} holds the closed days of another ledger ({claimant}): two ledgers cannot share an archive. Choose \
+         another place; or, where that ledger is not used any more, remove the file LEDGER there"
+    )]
+    Anothers { at: String, claimant: String },
     #[error(transparent)]
     Transfer(TransferError),
     #[error(
@@ -34,7 +44,7 @@ impl MigrateError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Store(error) => error.is_usage(),
-            Self::Same(_) | Self::NoArchive => true,
+            Self::Same(_) | Self::NoArchive | Self::NoPlace { .. } | Self::Anothers { .. } => true,
             Self::Transfer(TransferError::To(error)) => matches!(error, LedgerError::NotEmpty { .. }),
             Self::Transfer(_) | Self::Different(_) => false,
         }
@@ -63,14 +73,15 @@ pub enum Days {
         to: String,
         copied: Copied,
     },
-    /// They stay where they are, and both ledgers name them.
-    Shared {
+    /// They stay where they are, and are the new ledger's from now on.
+    Stayed {
         at: String,
         files: usize,
     },
 }
 
-/// Copies an open ledger to an empty place. Its closed days go to `archive` where that is given.
+/// Copies an open ledger to an empty place. Its closed days go to `archive` where that is given, else
+/// into the new ledger's own folder.
 pub async fn migrate(
     from: (&Opened, &Location),
     to: &Location,
@@ -82,15 +93,17 @@ pub async fn migrate(
         return Err(MigrateError::Same(to.to_string()));
     }
     refuse_unless_empty(to).await?;
-    let goal = Goal::of(opened.archive.as_ref(), to, archive)?;
-    let days = copy_days(opened, &goal, progress).await?;
+    let goal = Goal::of(to, archive)?;
+    let days = copy_days(opened, goal.as_ref(), progress).await?;
     let mut created = Created::watch(to);
     let target = open_store(to, Access::Write).await?;
     let copied =
         transfer::copy(opened.store.as_ref(), target.as_ref(), |records| progress(Step::Records(records)));
     copied.await.map_err(MigrateError::Transfer)?;
     let digest = transfer::prove_equal(opened.store.as_ref(), target.as_ref()).await.map_err(of_proof)?;
-    remember(&target, &goal, opened.archive.as_ref(), &days).await?;
+    if let Some(goal) = goal {
+        remember(&target, goal, &days).await?;
+    }
     created.keep();
     Ok(Migrated { digest, days })
 }
@@ -127,31 +140,25 @@ async fn refuse_unless_empty(to: &Location) -> Result<(), MigrateError> {
     if empty { Ok(()) } else { Err(LedgerError::NotEmpty { ledger: to.to_string() }.into()) }
 }
 
-/// Where the closed days will be.
-enum Goal {
-    /// In a place of the new ledger's own, under the name that it remembers.
-    Own { root: Root, remembered: String },
-    /// Where they are.
-    Stay,
+/// Where the closed days will be, and how the new ledger remembers it.
+struct Goal {
+    root: Root,
+    remembered: String,
 }
 
 impl Goal {
-    fn of(from: Option<&Archive>, to: &Location, archive: Option<&str>) -> Result<Self, MigrateError> {
-        if let Some(text) = archive {
-            return Ok(Self::Own { root: place::root(text, to)?, remembered: text.to_owned() });
-        }
-        match (from.map(|archive| &archive.root), place::own(to)) {
-            (Some(Root::Folder(_)), Some(own)) => {
-                Ok(Self::Own { root: place::root(&own, to)?, remembered: OWN_FOLDER.to_owned() })
-            }
-            _ => Ok(Self::Stay),
-        }
+    /// `None` where nobody says it and the new ledger has no folder of its own.
+    fn of(to: &Location, archive: Option<&str>) -> Result<Option<Self>, StoreError> {
+        let own = || place::own(to).map(|own| (own, OWN_FOLDER.to_owned()));
+        let goal = archive.map(|text| (text.to_owned(), text.to_owned())).or_else(own);
+        goal.map(|(text, remembered)| Ok(Self { root: place::root(&text, to)?, remembered })).transpose()
     }
 }
 
+/// Copies the closed days, unless they are to stay where they are.
 async fn copy_days(
     opened: &Opened,
-    goal: &Goal,
+    goal: Option<&Goal>,
     progress: &mut (dyn FnMut(Step) + Send),
 ) -> Result<Days, MigrateError> {
     let files = current_files(opened.store.as_ref()).await?;
@@ -159,9 +166,18 @@ async fn copy_days(
         return Ok(Days::None);
     }
     let archive = opened.archive.as_ref().ok_or(MigrateError::NoArchive)?;
-    match goal {
-        Goal::Stay => Ok(Days::Shared { at: whole_name(&archive.root), files: files.len() }),
-        Goal::Own { root, .. } => {
+    let Some(Goal { root, .. }) = goal else {
+        return Err(MigrateError::NoPlace { files: files.len(), at: whole_name(&archive.root) });
+    };
+    let there = ArchivedLedger::open(Arc::clone(&opened.store), root.clone())?;
+    match there.claimed().await? {
+        Claim::Anothers(claimant) => Err(MigrateError::Anothers { at: root.to_string(), claimant }),
+        // The same place, under whatever name.
+        Claim::Ours => Ok(Days::Stayed { at: whole_name(root), files: files.len() }),
+        Claim::Nobodys if whole_name(root) == whole_name(&archive.root) => {
+            Ok(Days::Stayed { at: whole_name(root), files: files.len() })
+        }
+        Claim::Nobodys => {
             let whole = files.len();
             let step = &mut |done| progress(Step::Files(done, whole));
             let copied = archive.days.copy_files(&files, root.clone(), step).await?;
@@ -170,7 +186,7 @@ async fn copy_days(
     }
 }
 
-/// A folder by its whole path: the new ledger is opened from elsewhere.
+/// A folder by its whole path, so that two names of one folder are equal.
 fn whole_name(root: &Root) -> String {
     match root {
         Root::Folder(folder) => {
@@ -180,23 +196,16 @@ fn whole_name(root: &Root) -> String {
     }
 }
 
-/// Has the new ledger remember where its closed days are, or will be.
-async fn remember(
-    target: &Arc<dyn Store>,
-    goal: &Goal,
-    archive: Option<&Archive>,
-    days: &Days,
-) -> Result<(), LedgerError> {
-    let before = target.archive_location().await?.unwrap_or_default();
-    let text = match (goal, archive) {
-        (Goal::Own { remembered, .. }, _) => remembered.clone(),
-        // A folder that nobody has named and that is empty need not be remembered.
-        (Goal::Stay, Some(archive)) if before != OWN_FOLDER || *days != Days::None => {
-            whole_name(&archive.root)
-        }
-        (Goal::Stay, _) => return Ok(()),
-    };
-    if before == text { Ok(()) } else { target.set_archive_location(&text).await }
+/// Has the new ledger remember where its closed days are, or will be; those that are there are its own,
+/// and the old ledger can no longer change them.
+async fn remember(target: &Arc<dyn Store>, goal: Goal, days: &Days) -> Result<(), LedgerError> {
+    if target.archive_location().await?.unwrap_or_default() != goal.remembered {
+        target.set_archive_location(&goal.remembered).await?;
+    }
+    if *days == Days::None {
+        return Ok(());
+    }
+    ArchivedLedger::open(Arc::clone(target), goal.root)?.take_over().await
 }
 
 /// A file that was not there when we began; removed unless it becomes a ledger.

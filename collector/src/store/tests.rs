@@ -233,3 +233,61 @@ async fn a_new_archive_is_named_and_filled_before_the_ledger_is_there() {
     assert!(migrate::migrate((&from, &at), &other, None, &mut |_| {}).await.is_err());
     assert!(!folder.path().join("c.db").exists());
 }
+
+#[tokio::test]
+async fn an_archive_that_stays_is_the_new_ledgers_and_the_old_one_removes_nothing_of_it() {
+    let folder = TempDir::new().unwrap();
+    let (at, to) = (file(&folder, "a.db"), file(&folder, "b.db"));
+    let (from, hour) = with_a_closed_day(&at).await;
+    let there = folder.path().join("a.db.days").display().to_string();
+    let moved = migrate::migrate((&from, &at), &to, Some(&there), &mut |_| {}).await.unwrap();
+    assert!(matches!(&moved.days, migrate::Days::Stayed { files: 1, .. }), "{:?}", moved.days);
+    let all = gpuledger_archive::GcOptions { grace_ms: 0, unknown: true, dry_run: false };
+    let told = from.archive.as_ref().unwrap().days.gc(all, u64::MAX).await.unwrap_err().to_string();
+    assert!(told.contains("another ledger's"), "{told}");
+    let new = open(&to, None, Access::Write).await.unwrap();
+    assert_eq!(archive_of(&new), there);
+    assert_eq!(new.archive.as_ref().unwrap().days.gc(all, u64::MAX).await.unwrap(), []);
+    let range = HourRange { from: hour, to: Hour(hour.0 + 1) };
+    assert_eq!(new.ledger.node_hours(range).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_ledger_does_not_move_into_the_archive_of_another() {
+    let folder = TempDir::new().unwrap();
+    let (at, other, to) = (file(&folder, "a.db"), file(&folder, "other.db"), file(&folder, "b.db"));
+    let (from, _) = with_a_closed_day(&at).await;
+    drop(with_a_closed_day(&other).await);
+    let taken = folder.path().join("other.db.days").display().to_string();
+    let before = names(&folder);
+    let error = migrate::migrate((&from, &at), &to, Some(&taken), &mut |_| {}).await.unwrap_err();
+    assert!(error.is_usage() && error.to_string().contains("of another ledger"), "{error}");
+    assert_eq!(names(&folder), before);
+}
+
+#[tokio::test]
+async fn a_backup_clears_up_nothing_in_the_archive_of_its_original() {
+    let folder = TempDir::new().unwrap();
+    let at = file(&folder, "a.db");
+    let (opened, _) = with_a_closed_day(&at).await;
+    let out = folder.path().join("backup.db");
+    backup::backup((&opened, &at), &out, &mut |_| {}).await.unwrap();
+    let days = folder.path().join("a.db.days").display().to_string();
+    let copy = open(&Location::File(out), Some(&days), Access::Write).await.unwrap();
+    let error = copy.archive.unwrap().days.gc(Default::default(), u64::MAX).await.unwrap_err();
+    assert!(error.to_string().contains("another ledger's"), "{error}");
+}
+
+#[tokio::test]
+async fn a_backup_has_a_place_before_it_is_begun() {
+    let folder = TempDir::new().unwrap();
+    let at = file(&folder, "a.db");
+    let (opened, _) = with_a_closed_day(&at).await;
+    let before = names(&folder);
+    let missing = folder.path().join("missing");
+    for (out, told) in [(missing.join("b.db"), "create it first"), (missing.join(""), "names a folder")] {
+        let error = backup::backup((&opened, &at), &out, &mut |_| {}).await.unwrap_err();
+        assert!(error.is_usage() && error.to_string().contains(told), "{error}");
+    }
+    assert_eq!(names(&folder), before);
+}

@@ -212,6 +212,12 @@ impl Store for Tap {
     async fn set_archive_location(&self, location: &str) -> Result<()> {
         self.store.set_archive_location(location).await
     }
+    async fn identity(&self) -> Result<Option<String>> {
+        self.store.identity().await
+    }
+    async fn set_identity(&self, identity: Option<&str>) -> Result<()> {
+        self.store.set_identity(identity).await
+    }
     async fn export(&self, to: mpsc::Sender<Vec<Record>>) -> Result<()> {
         self.store.export(to).await
     }

@@ -1,6 +1,6 @@
 //! What archive, backup and migration ask of the SQLite store.
 
-use super::{SqliteLedger, days, fault, transfer};
+use super::{SqliteLedger, days, fault, identity, transfer};
 use crate::{
     CommitOutcome, Day, DayFile, GpuHour, GpuHourKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour,
     NodeKey, PendingFile, Publish, Record, Store, Table, Wanted,
@@ -74,6 +74,15 @@ impl Store for SqliteLedger {
         let failed = fault::at("keep where the archive is");
         self.write("keep where the archive is", move |c| days::set_location(c, &location).map_err(failed))
             .await
+    }
+
+    async fn identity(&self) -> Result<Option<String>, LedgerError> {
+        self.read("read the ledger's identity", identity::get).await
+    }
+
+    async fn set_identity(&self, identity: Option<&str>) -> Result<(), LedgerError> {
+        let identity = identity.map(str::to_owned);
+        self.write("name the ledger", move |c| identity::set(c, identity.as_deref())).await
     }
 
     async fn export(&self, to: mpsc::Sender<Vec<Record>>) -> Result<(), LedgerError> {

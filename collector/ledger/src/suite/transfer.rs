@@ -193,3 +193,16 @@ pub async fn an_import_that_is_cut_off_leaves_nothing(bed: &dyn Bed) -> Outcome 
 }
 
 /// Two collectors that name one ledger at once agree; what was copied is another ledger.
+pub async fn an_identity_is_given_once_and_not_to_a_copy(bed: &dyn Bed) -> Outcome {
+    let (one, other) = (bed.open().await?, bed.open_second().await?);
+    filled(&*one).await?;
+    assert_eq!(one.identity().await?, None);
+    one.set_identity(Some("first")).await?;
+    one.set_identity(Some("second")).await?;
+    assert_eq!(one.identity().await?.as_deref(), Some("first"));
+    copy(&*one, &*other, |_| {}).await.map_err(|error| failed(&error))?;
+    assert_eq!(other.identity().await?, None);
+    one.set_identity(None).await?;
+    assert_eq!(one.identity().await?, None);
+    Ok(())
+}
