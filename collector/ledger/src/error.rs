@@ -6,6 +6,9 @@ use std::path::PathBuf;
 pub enum LedgerError {
     #[error("cannot open the ledger {path}: {reason}")]
     Open { path: PathBuf, reason: String },
+    /// Where it is may be right: it did not answer, or not now.
+    #[error("cannot reach the ledger {path}: {reason}")]
+    Unreachable { path: PathBuf, reason: String },
     #[error("{path} is not a gpuledger ledger: {reason}")]
     NotALedger { path: PathBuf, reason: String },
     #[error(

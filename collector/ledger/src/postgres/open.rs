@@ -2,7 +2,7 @@
 //! never changes.
 
 use super::address::Address;
-use super::fault::Fault;
+use super::fault::{Fault, told};
 use super::pool::in_transaction;
 use crate::LedgerError;
 use deadpool_postgres::{Pool, Transaction};
@@ -111,9 +111,26 @@ async fn identify(tx: &Transaction<'_>, address: &Address) -> Result<Option<i64>
     Ok(Some(found))
 }
 
+/// SQLSTATE classes of a wrong user or password, a database that does not exist, rights that are missing.
+const REFUSALS: [&str; 3] = ["28", "3D", "42"];
+/// What tokio-postgres says where the server asks for a password and there is none.
+const NO_PASSWORD: &str = "password missing";
+
+/// How it says that the two do not agree about TLS.
+const NO_TRUST: &str = "error performing TLS handshake";
+
 fn of_opening(address: &Address, fault: Fault) -> LedgerError {
     match fault {
         Fault::Ledger(error) => error,
+        Fault::Postgres(error) | Fault::Stale(error) if !is_refusal(&error) => LedgerError::Unreachable {
+            path: PathBuf::from(&address.label),
+            reason: format!("PostgreSQL: {}", told(&error)),
+        },
+        // The pool has none to give.
+        Fault::Other(reason) => LedgerError::Unreachable { path: PathBuf::from(&address.label), reason },
+        Fault::Postgres(error) | Fault::Stale(error) if told(&error).contains(NO_PASSWORD) => {
+            address.failed("the server asks for a password: put it into the environment variable PGPASSWORD")
+        }
         other => match other.during("open the ledger") {
             LedgerError::Failed { reason, .. } => address.failed(reason),
             LedgerError::ReadOnly { .. } => address.failed("the database is read-only"),
@@ -121,6 +138,14 @@ fn of_opening(address: &Address, fault: Fault) -> LedgerError {
             LedgerError::DiskFull { .. } => address.failed("the server's disk is full"),
             other => other,
         },
+    }
+}
+
+/// Whether user, password or database are the mistake, as far as the server or the login says it.
+fn is_refusal(error: &tokio_postgres::Error) -> bool {
+    match error.code() {
+        Some(code) => REFUSALS.iter().any(|class| code.code().starts_with(class)),
+        None => told(error).contains(NO_PASSWORD) || told(error).starts_with(NO_TRUST),
     }
 }
 
