@@ -121,9 +121,15 @@ fn counted_once(content: &Content) -> PromiseCheck {
         total += rows.observed_ms;
         let (counted, covered) = (rows.observed_ms, memory.covered_ms);
         if counted > covered {
-            faults.add(|| format!("{}: {counted} ms are counted of {covered} ms", content.name(key)));
+            let (name, more) = (content.name(key), counted - covered);
+            faults.add(|| {
+                format!("{name}: rows hold {counted} ms, {covered} ms were observed: {more} ms too many")
+            });
         } else if counted < covered && !memory.closed_gaps {
-            faults.add(|| format!("{}: {counted} ms are left of {covered} ms", content.name(key)));
+            let (name, lost) = (content.name(key), covered - counted);
+            faults.add(|| {
+                format!("{name}: rows hold {counted} ms, {covered} ms were observed: {lost} ms are lost")
+            });
         }
     }
     PromiseCheck {

@@ -10,7 +10,7 @@ pub fn rows_are_registered(content: &Content) -> PromiseCheck {
         name: "rows are of what is registered",
         promise: None,
         figures: format!("{} rows", content.sums.gpu_rows + content.sums.node_rows),
-        faults: content.sums.unregistered.clone(),
+        faults: content.sums.unregistered(),
     }
 }
 

@@ -27,8 +27,9 @@ pub struct Sums {
     pub too_long: Faults,
     /// Hours that know something for longer than they were observed.
     pub too_known: Faults,
-    /// Rows of what the register does not have, or of a time in which it was not seen.
-    pub unregistered: Faults,
+    /// Rows of what the register does not have, or of a time in which it was not seen: how many, by what
+    /// is wrong with them, and where the first one is.
+    pub unregistered: BTreeMap<String, (u64, Hour)>,
     /// The hour of a GPU whose owners are being added up.
     hour: Option<(Hour, GpuKey, GpuHour)>,
 }
@@ -94,10 +95,25 @@ impl Sums {
             Some((Some(first), Some(last))) if hour.start_ms() <= last && hour.end_ms() >= first => return,
             Some(_) => "was not seen then",
         };
-        self.unregistered.add(|| match key {
-            Key::Gpu(gpu) => format!("a row of GPU {gpu} in the hour {}, which {what}", name(hour)),
-            Key::Node(node) => format!("a row of node {node} in the hour {}, which {what}", name(hour)),
-        });
+        let whose = match key {
+            Key::Gpu(gpu) => format!("GPU {gpu}"),
+            Key::Node(node) => format!("node {node}"),
+        };
+        self.misplaced(format!("{whose}, which {what}"), hour);
+    }
+
+    /// Counts a row that the register does not allow. One damage often touches thousands of rows.
+    pub fn misplaced(&mut self, of: String, hour: Hour) {
+        let (rows, first) = self.unregistered.entry(of).or_insert((0, hour));
+        *rows += 1;
+        *first = hour.min(*first);
+    }
+
+    /// Those rows, in words.
+    pub fn unregistered(&self) -> Faults {
+        let told = self.unregistered.iter();
+        told.map(|(of, (rows, first))| format!("{rows} rows of {of}; the first in the hour {}", name(*first)))
+            .collect()
     }
 
     fn check_hour(&mut self, who: impl FnOnce() -> String, hour: Hour, observed_ms: u64) {

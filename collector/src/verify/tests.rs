@@ -240,7 +240,7 @@ async fn a_row_of_nobody_known_is_found_and_named() {
     let checks = Written { ledger: copy, ..written }.checks().await;
     let told = check(&checks, "rows are of what is registered").to_string();
     assert!(told.contains("owner 77, which is not registered"), "{told}");
-    assert!(told.contains("in the hour 2026-03-29T05:00:00Z, which was not seen then"), "{told}");
+    assert!(told.contains("which was not seen then; the first in the hour 2026-03-29T05:00:00Z"), "{told}");
 }
 
 /// Files of closed days in memory.
