@@ -1,5 +1,7 @@
 //! An archive is one ledger's: another one that is pointed at it changes nothing of it.
 
+#![cfg(test)]
+
 mod world;
 
 use gpuledger_archive::{ArchivedLedger, Claim, GcOptions, Keeper, KeeperOptions, Root};

@@ -274,7 +274,8 @@ async fn a_backup_clears_up_nothing_in_the_archive_of_its_original() {
     backup::backup((&opened, &at), &out, &mut |_| {}).await.unwrap();
     let days = folder.path().join("a.db.days").display().to_string();
     let copy = open(&Location::File(out), Some(&days), Access::Write).await.unwrap();
-    let error = copy.archive.unwrap().days.gc(Default::default(), u64::MAX).await.unwrap_err();
+    let error =
+        copy.archive.unwrap().days.gc(gpuledger_archive::GcOptions::default(), u64::MAX).await.unwrap_err();
     assert!(error.to_string().contains("another ledger's"), "{error}");
 }
 
