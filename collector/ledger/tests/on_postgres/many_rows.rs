@@ -1,8 +1,9 @@
 //! More rows than one statement, one message or one piece of an export holds.
 
-use super::{node, open, place};
+use super::{node, open, place, schema};
 use gpuledger_ledger::suite::samples;
-use gpuledger_ledger::{CommitOutcome, GpuHourKey, Hour, Ledger, OwnerKey, Record, Store, Wanted};
+use gpuledger_ledger::{CommitOutcome, GpuHourKey, GpuKey, Hour, Ledger, OwnerKey, Record, Store, Wanted};
+use gpuledger_real_postgres::{Server, Settings};
 use std::time::Duration;
 
 const HOURS: u32 = 10_500;
@@ -33,6 +34,33 @@ async fn a_commit_of_many_rows_is_whole_and_so_is_its_copy() {
     assert_eq!(samples::commit_one(&copy, a.commit(1, 1)).await.unwrap(), CommitOutcome::Committed);
     let b = node(&copy, "b").await;
     assert_eq!((b.key.0, b.gpus[0].0), (a.key.0 + 1, a.gpus[1].0 + 1));
+}
+
+#[tokio::test]
+async fn statements_are_planned_for_the_rows_at_hand_however_small_the_fleet_was() {
+    let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let tell_plans =
+        [option("session_preload_libraries", "auto_explain"), option("auto_explain.log_min_duration", "0")];
+    let settings = Settings { options: tell_plans.to_vec(), ..Settings::default() };
+    let Some(server) = Server::start(&settings).unwrap() else { return };
+    let url = server.fresh().unwrap();
+    let ledger = open(&url).await;
+    let a = node(&ledger, "a").await;
+    let fleet = format!(
+        "INSERT INTO {}.gpu (key, uuid, node, model, driver_index, simulated) \
+         SELECT n, 'GPU-' || n, 1, '', 0, true FROM generate_series(100, 3000) n",
+        schema(&url)
+    );
+    server.sql(&fleet).unwrap();
+    // After some times the server would keep one plan for all.
+    for at in 0..8 {
+        let mut commit = a.commit(at, at);
+        commit.gpus_seen.extend((100..3_000).map(|gpu| (GpuKey(gpu), 5, 6)));
+        samples::commit_one(&ledger, commit).await.unwrap();
+    }
+    let plans = server.told();
+    assert!(plans.contains("(key = ANY ('{"), "{plans}");
+    assert!(!plans.contains("(key = ANY ($1"), "{plans}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
