@@ -67,6 +67,9 @@ async fn round(shared: &Shared) -> Result<(), LedgerError> {
             taken = one_by_one(shared, taken).await;
             continue;
         }
+        if matches!(error, LedgerError::Replaced { .. }) {
+            return Ok(());
+        }
         shared.events.commit_failed(taken.len(), &error);
         if shared.stop.is_cancelled() {
             last_attempts += 1;
@@ -90,7 +93,17 @@ async fn round(shared: &Shared) -> Result<(), LedgerError> {
 async fn attempt(shared: &Shared, taken: &[Taken]) -> Result<(), LedgerError> {
     let started = Instant::now();
     let commits: Vec<NodeCommit> = taken.iter().map(|t| t.delta.commit.clone()).collect();
-    let outcomes = shared.ledger.commit(commits).await?;
+    let outcomes = shared.ledger.commit(commits).await.inspect_err(|error| {
+        // When the ledger works again, it may be another one.
+        shared.owners.forget();
+        if matches!(error, LedgerError::Replaced { .. }) {
+            shared.begin_anew();
+        }
+    })?;
+    if outcomes.contains(&CommitOutcome::Moved) {
+        // Another collector was quicker, or this is an older ledger, whose owners have other numbers.
+        shared.owners.forget();
+    }
     let mut moved = 0;
     for (Taken { node, delta }, outcome) in taken.iter().zip(outcomes) {
         match outcome {
@@ -120,6 +133,8 @@ async fn one_by_one(shared: &Shared, taken: Vec<Taken>) -> Vec<Taken> {
                 one.node.refuse_content(&one.delta, &error.to_string());
                 shared.forget_idle(&one.node);
             }
+            // Nothing of what was taken may go into the ledger that is there now.
+            Err(LedgerError::Replaced { .. }) => return Vec::new(),
             Err(error) => {
                 shared.events.commit_failed(1, &error);
                 left.push(one);

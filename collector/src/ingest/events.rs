@@ -2,7 +2,7 @@
 //! that they cannot disagree. Also whether batches can be acknowledged at present.
 
 use super::Refusal;
-use super::holder::HeldElsewhere;
+use super::holder::TakenOver;
 use super::node::{Delta, Node};
 use crate::export::Health;
 use gpuledger_ledger::LedgerError;
@@ -101,15 +101,21 @@ impl Events {
         if delta.ahead_samples > 0 {
             self.health.samples_ahead(name, delta.ahead_samples);
         }
-        for HeldElsewhere { from, gpus, uuids } in &delta.taken_over {
-            self.health.gpus_moved(count(gpus.len()));
+        for TakenOver { from, uuids } in &delta.taken_over {
+            self.health.gpus_moved(count(uuids.len()));
             tracing::warn!(
                 node = name,
-                from = from.0,
+                from = from.as_str(),
                 gpus = uuids.join(" "),
                 "took GPUs over from another node; where this is told again and again, both report them"
             );
         }
+    }
+
+    /// Another ledger was found in the place of the one before. It can be committed to.
+    pub(super) fn began_anew(&self, nodes: usize) {
+        *self.unready.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        tracing::warn!(nodes, "the ledger is another one than before: every node goes on from what it holds");
     }
 
     /// Streams of a node replace each other.

@@ -84,7 +84,7 @@ impl Session {
             .map_err(|error| Refusal::unavailable(error.to_string()))?;
         let mut inner = self.node.lock();
         if inner.is_stream(&self.mailbox) {
-            inner.fold = Some(fold);
+            inner.reload(fold);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use crate::fold::NodeFold;
 use gpuledger_ledger::{GpuKey, NodeKey, Registered};
+use gpuledger_proto::ids::NodeName;
 
 /// GPUs that one other node holds, on their way to the node that reports them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +10,13 @@ pub struct HeldElsewhere {
     pub from: NodeKey,
     pub gpus: Vec<GpuKey>,
     /// The same, for people.
+    pub uuids: Vec<String>,
+}
+
+/// What an operator hears of it, once it is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenOver {
+    pub from: NodeName,
     pub uuids: Vec<String>,
 }
 

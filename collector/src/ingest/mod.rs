@@ -203,6 +203,9 @@ impl Ingest {
     }
 }
 
+/// Told to agents whose stream was opened on a ledger that is no longer there.
+const BEGIN_ANEW: &str = "the collector's ledger is another one than before";
+
 /// How long streams may take for their last acknowledgement when the collector ends.
 const STREAMS_END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -230,10 +233,26 @@ impl Shared {
     fn claim(&self, name: &NodeName, key: NodeKey, mailbox: &Arc<Mailbox>) -> Arc<Node> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         let node = nodes.entry(name.clone()).or_insert_with(|| Arc::new(Node::new(name.clone(), key)));
+        if node.key != key {
+            // The ledger is another one by now. What was folded for the number of before is not its.
+            node.discard(Refusal::moved(BEGIN_ANEW));
+            *node = Arc::new(Node::new(name.clone(), key));
+        }
         if node.claim(mailbox, (self.clock)()) {
             self.events.contested(name);
         }
         Arc::clone(node)
+    }
+
+    /// Another ledger lies in the place of the one before: no number of a node, GPU or owner may mean what
+    /// it did. What was folded is dropped, and all agents send again what the ledger does not have.
+    fn begin_anew(&self) {
+        self.owners.forget();
+        let nodes = std::mem::take(&mut *self.nodes.lock().unwrap_or_else(PoisonError::into_inner));
+        self.events.began_anew(nodes.len());
+        for node in nodes.into_values() {
+            node.discard(Refusal::moved(BEGIN_ANEW));
+        }
     }
 
     /// Forgets a node that has neither a stream nor anything uncommitted.

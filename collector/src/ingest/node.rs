@@ -5,7 +5,7 @@
 //! leaves acknowledgements in it and never waits for a peer.
 
 use super::Refusal;
-use super::holder::HeldElsewhere;
+use super::holder::TakenOver;
 use crate::fold::NodeFold;
 use gpuledger_ledger::{EpochAdvance, NodeCommit, NodeKey};
 use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
@@ -49,7 +49,7 @@ pub struct Inner {
     pub lost_batches: u64,
     pub ahead_samples: u64,
     /// GPUs that the next commit takes from other nodes.
-    pub taken_over: Vec<HeldElsewhere>,
+    pub taken_over: Vec<TakenOver>,
     /// Batches that are still committed one by one, since the ledger refused what was in one of many.
     careful: usize,
     contest: Contest,
@@ -61,7 +61,7 @@ pub struct Delta {
     pub batches: usize,
     pub lost_batches: u64,
     pub ahead_samples: u64,
-    pub taken_over: Vec<HeldElsewhere>,
+    pub taken_over: Vec<TakenOver>,
 }
 
 /// How often live streams of the node were replaced lately.
@@ -156,6 +156,12 @@ impl Inner {
         let mine = self.is_stream(mailbox);
         let moved = || Refusal::moved("another stream or collector has taken over this node");
         self.fold.as_mut().filter(|_| mine).ok_or_else(moved)
+    }
+
+    /// Goes on from what the ledger holds, where nothing waits for a commit.
+    pub fn reload(&mut self, fold: NodeFold) {
+        self.forget_folded();
+        self.fold = Some(fold);
     }
 
     fn forget_folded(&mut self) {

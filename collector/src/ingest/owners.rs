@@ -1,4 +1,7 @@
 //! Owners' numbers, remembered so that the ledger is asked once for each.
+//!
+//! A number means what it means in one ledger. Whenever that may be another one than before, such as
+//! one that was restored from a backup, all are forgotten.
 
 use crate::ingest::Refusal;
 use gpuledger_ledger::{Ledger, OwnerKey};
@@ -37,6 +40,11 @@ impl Owners {
         }
         known.extend(found);
         resolved.ok_or_else(|| Refusal::unavailable("the ledger gave no number for an owner"))
+    }
+
+    /// What was remembered may be another ledger's.
+    pub fn forget(&self) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn look_up(&self, holdings: &[Holding]) -> Option<Vec<Vec<(OwnerKey, u32)>>> {

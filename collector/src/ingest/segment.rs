@@ -1,8 +1,10 @@
 //! A segment opens: what it says is checked, its GPUs are found, and taken over where another node
 //! holds them.
 
+use super::Refusal;
+use super::holder::{self, TakenOver};
 use super::stream::{End, Session, send};
-use super::{Refusal, holder};
+use gpuledger_ledger::NodeRecord;
 use gpuledger_proto::convert::inventory_from_wire;
 use gpuledger_proto::frame::Inventory;
 use gpuledger_proto::ids::{Epoch, Sequence};
@@ -54,11 +56,16 @@ impl Session {
         let uuids = inventory.gpus.iter().map(|gpu| gpu.uuid.as_str());
         let named: Vec<_> = gpus.iter().copied().zip(uuids).collect();
         let held = self.with_fold(|fold| holder::elsewhere(self.node.key, &named, fold))?;
+        // Whose they are, for people.
+        let holders = if held.is_empty() { Vec::new() } else { self.nodes().await? };
         for held in held {
             let state = ledger.state(held.from).await.map_err(|e| Refusal::by_ledger(&e))?;
             self.with_fold(|fold| fold.take_over(held.from, &state, &held.gpus))?
                 .map_err(|error| self.unusable(error.to_string()))?;
-            self.node.lock().taken_over.push(held);
+            if let Some(record) = holders.iter().find(|record| record.key == held.from) {
+                let taken = TakenOver { from: record.name.clone(), uuids: held.uuids };
+                self.node.lock().taken_over.push(taken);
+            }
         }
         let gpus = gpus.into_iter().map(|gpu| gpu.key).collect();
         self.with_fold(|fold| fold.begin_segment(epoch, boot, gpus, stored, first))?;
@@ -67,6 +74,10 @@ impl Session {
         self.segment = Some(Segment { epoch, inventory: Arc::new(inventory), committed: stored, heard });
         let opened = v1::Opened { epoch: epoch.0.as_bytes().to_vec(), committed_sequence: stored.0 };
         send(&self.out, Answer::Opened(opened)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRecord>, Refusal> {
+        self.shared.ledger.nodes().await.map_err(|e| Refusal::by_ledger(&e))
     }
 
     fn check(&self, wire: v1::Segment) -> Result<Announced, Refusal> {

@@ -8,12 +8,13 @@ mod world;
 
 use super::node::UNCOMMITTED_BATCHES_MAX;
 use super::*;
+use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::{Hour, HourRange, OwnerKey, Wanted};
 use gpuledger_proto::ids::Epoch;
 use gpuledger_proto::v1::RefusalReason;
 use gpuledger_proto::v1::agent_message::Kind as Message;
 use gpuledger_proto::v1::collector_message::Kind as Answer;
-use support::{Agent, TestLedger, batch, batch_of, hello, segment, start, truth};
+use support::{Agent, TestLedger, batch, batch_of, hello, segment, start, truth, user};
 
 #[tokio::test]
 async fn batches_are_folded_committed_and_acknowledged() {
@@ -161,6 +162,39 @@ async fn a_node_whose_amounts_cannot_be_stored_does_not_hold_up_the_others() {
     assert!(message.contains("cannot add to a row"), "{message}");
     good.acked(1).await;
     assert_eq!(ledger.counted().await, truth(1));
+}
+
+/// A backup is moved into the place of the ledger, and has given the owner's number to somebody else.
+#[tokio::test]
+async fn a_ledger_that_another_took_the_place_of_is_begun_anew_with_its_own_numbers() {
+    let ledger = TestLedger::new();
+    let ingest = start(&ledger);
+    let mut agent = Agent::ready(&ingest, "a", Epoch::begin()).await;
+    let backup = ledger.path().with_extension("backup");
+    SqliteLedger::backup(&ledger.path(), &backup, |_, _| {}).unwrap();
+    agent.send(batch(1)).await;
+    agent.acked(1).await;
+    let restored = SqliteLedger::open(&backup).unwrap();
+    assert_eq!(restored.owners(&[user("zoe")]).await.unwrap(), [OwnerKey::FIRST_NAMED], "who was anna");
+    drop(restored);
+    std::fs::rename(&backup, ledger.path()).unwrap();
+
+    agent.send(batch(2)).await;
+    assert_eq!(agent.refused().await.0, RefusalReason::Moved);
+    assert_eq!(ingest.unready(), None);
+    let mut again = Agent::connect(&ingest, agent.epoch);
+    again.send(hello("a")).await;
+    again.answer().await.unwrap();
+    assert_eq!(again.open("a", 1).await, 0);
+    for sequence in 1..=3 {
+        again.send(batch(sequence)).await;
+    }
+    again.acked(3).await;
+    assert_eq!(ledger.counted().await, truth(3));
+    let hours = ledger.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
+    let owners = ledger.all_owners().await.unwrap();
+    let name = |key| &owners.iter().find(|owner| owner.key == key).unwrap().owner.name;
+    assert_eq!(hours.iter().map(|(key, _)| name(key.owner)).collect::<Vec<_>>(), ["anna"]);
 }
 
 #[tokio::test]

@@ -6,10 +6,11 @@
 //! A connection that met a damaged, read-only or failing file is closed, and the next job opens the
 //! file anew: so the ledger goes on by itself once the file is mended. Before each job and after it,
 //! the thread looks whether the file that it has open is the one that lies in its place: what was
-//! written elsewhere is not told as done.
+//! written elsewhere is not told as done. The first commit to another file is refused: its rows speak of
+//! nodes, GPUs and owners by numbers that may be others there.
 
-use super::open;
 use super::site::{FileId, Site};
+use super::{commit, open};
 use crate::LedgerError;
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -37,7 +38,13 @@ impl Writer {
             reason: error.to_string(),
         };
         let file = site.here()?;
-        let mut seat = Seat { site: Arc::clone(site), connection: Some((connection, file)), suspect: false };
+        let mut seat = Seat {
+            site: Arc::clone(site),
+            connection: Some((connection, file)),
+            suspect: false,
+            last: file,
+            replaced: false,
+        };
         let (jobs, mut queue) = mpsc::channel::<Job>(JOBS_WAITING_MAX);
         let thread = std::thread::Builder::new()
             .name("ledger-writer".to_owned())
@@ -86,6 +93,10 @@ struct Seat {
     connection: Option<(Connection, FileId)>,
     /// The file was found damaged: it is examined before anything is written to it again.
     suspect: bool,
+    /// The file that was open last.
+    last: FileId,
+    /// Another file was opened, and no commit has heard of it.
+    replaced: bool,
 }
 
 impl Seat {
@@ -94,7 +105,12 @@ impl Seat {
         operation: &'static str,
         job: impl FnOnce(&mut Connection) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        let (connection, file) = self.ready()?;
+        self.make_ready()?;
+        if operation == commit::OPERATION && std::mem::take(&mut self.replaced) {
+            return Err(LedgerError::Replaced { operation });
+        }
+        let gone = || LedgerError::Gone { path: self.site.path().to_owned() };
+        let (connection, file) = self.connection.as_mut().ok_or_else(gone)?;
         let file = *file;
         let answer = job(connection);
         match &answer {
@@ -115,7 +131,7 @@ impl Seat {
     /// The connection to the file that lies in the ledger's place, opened anew where it is another one
     /// or where the last attempt failed. A file that is gone stays open: it may come back, and is then as
     /// whole as it was.
-    fn ready(&mut self) -> Result<&mut (Connection, FileId), LedgerError> {
+    fn make_ready(&mut self) -> Result<(), LedgerError> {
         let here = self.site.here()?;
         // A transaction that could not be rolled back is left open: nothing could begin on it.
         let usable = |(connection, file): &(Connection, FileId)| *file == here && connection.is_autocommit();
@@ -125,11 +141,12 @@ impl Seat {
             // Opening may have waited for a lock: what was opened is what lies here afterwards, or the
             // next look finds it out.
             self.connection = Some((connection, here));
+            self.replaced |= here != self.last;
+            self.last = here;
             self.site.hold();
             tracing::info!(ledger = %self.site.path().display(), "the ledger was opened again");
         }
-        let gone = || LedgerError::Gone { path: self.site.path().to_owned() };
-        self.connection.as_mut().ok_or_else(gone)
+        Ok(())
     }
 
     fn open_again(&mut self) -> Result<Connection, LedgerError> {
@@ -234,6 +251,8 @@ mod tests {
         });
         assert!(matches!(replaced.await, Err(LedgerError::Replaced { operation: "commit rows" })));
         assert_eq!(ledger.state(node.key).await.unwrap().version, 0, "as it was when it was copied");
+        let first = commit_one(&ledger, node.commit(1, 1)).await;
+        assert!(matches!(first, Err(LedgerError::Replaced { .. })), "{first:?}");
         assert_eq!(commit_one(&ledger, node.commit(1, 1)).await.unwrap(), CommitOutcome::Moved);
     }
 

@@ -144,6 +144,8 @@ async fn a_read_only_file_is_told_and_outlived() {
         assert!(error.contains("ledger.db: the file, its folder"), "{error}");
     }
     rights(0o644);
+    // Only that it is another file is still to be told.
+    assert!(matches!(commit(&ledger, &node, 2).await, Err(LedgerError::Replaced { .. })));
     assert_eq!(commit(&ledger, &node, 2).await.unwrap(), CommitOutcome::Committed);
     is_at(&ledger, &node, 3).await;
 }

@@ -43,7 +43,9 @@ async fn a_backup_that_is_restored_while_the_ledger_is_open_goes_on_from_there()
         if read_first {
             is_at(&ledger, &node, 3).await;
         }
-        // The fold started from what was there before: it is told, and starts again.
+        // What was made for the file of before is told so once; a fold of then has to start again.
+        let first = commit(&ledger, &node, 3).await;
+        assert!(matches!(first, Err(LedgerError::Replaced { .. })), "{first:?}");
         assert_eq!(commit(&ledger, &node, 6).await.unwrap(), CommitOutcome::Moved);
         is_at(&ledger, &node, 3).await;
         assert_eq!(commit(&ledger, &node, 3).await.unwrap(), CommitOutcome::Committed);
@@ -64,6 +66,7 @@ async fn the_log_of_the_file_that_was_replaced_is_not_taken_for_the_new_ones() {
     reader.execute_batch("BEGIN; SELECT count(*) FROM node").unwrap();
     assert_eq!(commit(&ledger, &node, 6).await.unwrap(), CommitOutcome::Committed);
     fs::rename(bed.beside("backup.db"), bed.path()).unwrap();
+    assert!(matches!(commit(&ledger, &node, 7).await, Err(LedgerError::Replaced { .. })));
     assert_eq!(commit(&ledger, &node, 7).await.unwrap(), CommitOutcome::Moved);
     is_at(&ledger, &node, 3).await;
     assert!(beside(&bed.path(), "-wal.of-replaced").exists(), "kept aside, not thrown away");

@@ -294,7 +294,10 @@ async fn gpu_moved_to_another_node() {
     let mut agent = world.agent("a", here, segment_of("a", "GPU-1", here, 1)).await;
     agent.send(batch(1)).await;
     agent.acked(1).await;
+    // Its first stream breaks before anything came.
+    let broken = world.agent("b", there, segment_of("b", "GPU-1", there, 1)).await;
     let mut agent = world.agent("b", there, segment_of("b", "GPU-1", there, 1)).await;
+    drop(broken);
     agent.send(batch_from(1, 10)).await;
     agent.send(batch_from(2, 20)).await;
     agent.acked(2).await;
@@ -302,7 +305,7 @@ async fn gpu_moved_to_another_node() {
     let holder = world.ledger.gpus().await.unwrap()[0].node;
     assert_eq!(world.ledger.node(&NodeName::new("b").unwrap()).await.unwrap(), holder);
     world.counts("collector_gpus_moved_total", 1).await;
-    assert_eq!(world.log.count("WARN", &["node=\"b\"", "took GPUs over", "GPU-1"]), 1);
+    assert_eq!(world.log.count("WARN", &["node=\"b\"", "from=\"a\"", "took GPUs over", "GPU-1"]), 1);
 }
 
 /// Two agents that report the same GPU at the same time, each sending again what it was refused.

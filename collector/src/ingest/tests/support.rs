@@ -13,6 +13,7 @@ use gpuledger_proto::frame::*;
 use gpuledger_proto::ids::{Epoch, GpuUuid, NodeName, Sequence};
 use gpuledger_proto::reading::Reading;
 use gpuledger_proto::v1::{self, agent_message::Kind as Message, collector_message::Kind as Answer};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -60,6 +61,10 @@ impl TestLedger {
         let (exported, imported) = tokio::join!(self.inner.export(to), copy.inner.import(from));
         exported.and(imported).unwrap();
         copy
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("ledger.db")
     }
 
     pub fn fail(&self, failing: bool) {
@@ -257,10 +262,13 @@ pub fn batch_from(sequence: u64, first: u64) -> Message {
     batch_of(sequence, first, |sample| MJ_PER_SAMPLE * i64::try_from(sample).unwrap())
 }
 
+pub fn user(name: &str) -> Owner {
+    Owner { kind: OwnerKind::User, account: String::new(), name: name.to_owned(), job: String::new() }
+}
+
 /// The same with a counter of the test's choice.
 pub fn batch_of(sequence: u64, first: u64, counter: impl Fn(u64) -> i64) -> Message {
-    let anna =
-        Owner { kind: OwnerKind::User, account: String::new(), name: "anna".to_owned(), job: String::new() };
+    let anna = user("anna");
     let frames: Vec<Frame> = (first..first + SAMPLES)
         .map(|sample| {
             let gpu = DeviceFrame {
