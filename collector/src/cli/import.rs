@@ -6,6 +6,7 @@ use super::resolve::{ImportAssets, ImportTelemetry};
 use crate::costing::{self, ImportAssetsError};
 use crate::fleet;
 use crate::import::{self, ImportError, Mapping, Summary, table};
+use crate::ingest::events::wall_ms;
 use crate::report::number::{count, grouped, hours, kwh};
 use crate::store::{Access, Location};
 use gpuledger_units::{Millijoules, Millis};
@@ -26,7 +27,8 @@ impl From<ImportError> for Failure {
 
 pub async fn telemetry(task: ImportTelemetry) -> Result<(), Failure> {
     let mut progress = Progress::new(format!("reading {}", task.file.display()));
-    let table = table::read(&task.file, &task.mapping, &mut |done, whole| progress.show(done, whole))?;
+    let mut show = |done, whole| progress.show(done, whole);
+    let table = table::read(&task.file, &task.mapping, wall_ms(), &mut show)?;
     drop(progress);
     let ledger = task.ledger.open(Access::Write).await?.ledger;
     let summary = import::feed::import(ledger.as_ref(), &table, &task.mapping).await?;

@@ -1,7 +1,7 @@
 //! Cells as exact integers: no float ever holds a reading.
 
 use super::mapping::{EnergyUnit, PowerUnit, TimeUnit};
-use crate::fold::{WALL_MS_MAX, WALL_MS_MIN};
+use crate::fold::{AHEAD_MS_MAX, WALL_MS_MAX, WALL_MS_MIN};
 use jiff::Timestamp;
 use rust_decimal::Decimal;
 
@@ -47,8 +47,10 @@ pub fn energy_mj(cell: &str, unit: EnergyUnit) -> Result<i64, String> {
     Ok(value)
 }
 
-/// A cell of the time column in milliseconds since the Unix epoch, parts of them cut off.
-pub fn time_ms(cell: &str, unit: TimeUnit) -> Result<u64, String> {
+/// A cell of the time column in milliseconds since the Unix epoch, parts of them cut off. A time that
+/// has not come yet by this machine's clock, and is no mistake of a time zone, is refused: time that is
+/// counted once would stay counted when its true readings come.
+pub fn time_ms(cell: &str, unit: TimeUnit, now_ms: u64) -> Result<u64, String> {
     let value = match unit {
         TimeUnit::Rfc3339 => rfc3339(cell)?,
         TimeUnit::Ms => since_1970(cell, 1, 1, "milliseconds")?,
@@ -59,11 +61,26 @@ pub fn time_ms(cell: &str, unit: TimeUnit) -> Result<u64, String> {
     if let Ok(ms) = u64::try_from(value)
         && (WALL_MS_MIN..=WALL_MS_MAX).contains(&ms)
     {
+        if ms > now_ms.saturating_add(AHEAD_MS_MAX) {
+            return Err(ahead(cell, value, now_ms));
+        }
         return Ok(ms);
     }
     let year = Timestamp::from_millisecond(value).map(|time| time.strftime("in %Y").to_string());
     let year = year.unwrap_or_else(|_| "far from today".to_owned());
     Err(format!("{} is {year}; the ledger holds 2020 to 2078: is --time-unit right?", shown(cell)))
+}
+
+fn ahead(cell: &str, value: i64, now_ms: u64) -> String {
+    let date = |ms: i64| {
+        Timestamp::from_millisecond(ms).map_or_else(|_| "far from today".to_owned(), |t| t.to_string())
+    };
+    let now = date(i64::try_from(now_ms).unwrap_or(i64::MAX));
+    format!(
+        "{} is {}, more than 26 hours ahead of this machine's clock, which says {now}: are the time, --time-unit and the clock right?",
+        shown(cell),
+        date(value)
+    )
 }
 
 fn since_1970(cell: &str, factor: i64, divisor: i64, unit: &str) -> Result<i64, String> {
@@ -109,6 +126,9 @@ fn shown(cell: &str) -> String {
 mod tests {
     use super::*;
 
+    /// 2026-09-21.
+    const NOW_MS: u64 = 1_790_000_000_000;
+
     #[test]
     fn a_reading_keeps_every_digit_down_to_a_microwatt() {
         assert_eq!(power_uw("4316", PowerUnit::W), Ok(4_316_000_000));
@@ -130,20 +150,30 @@ mod tests {
     #[test]
     fn the_same_moment_reads_the_same_in_every_unit() {
         let ms = 1_715_960_308_411;
-        assert_eq!(time_ms("1715960308411", TimeUnit::Ms), Ok(ms));
-        assert_eq!(time_ms("1715960308.411", TimeUnit::S), Ok(ms));
-        assert_eq!(time_ms("1715960308411999", TimeUnit::Us), Ok(ms));
-        assert_eq!(time_ms("1715960308411000001", TimeUnit::Ns), Ok(ms));
-        assert_eq!(time_ms("2024-05-17T17:38:28.411+02:00", TimeUnit::Rfc3339), Ok(ms));
+        assert_eq!(time_ms("1715960308411", TimeUnit::Ms, NOW_MS), Ok(ms));
+        assert_eq!(time_ms("1715960308.411", TimeUnit::S, NOW_MS), Ok(ms));
+        assert_eq!(time_ms("1715960308411999", TimeUnit::Us, NOW_MS), Ok(ms));
+        assert_eq!(time_ms("1715960308411000001", TimeUnit::Ns, NOW_MS), Ok(ms));
+        assert_eq!(time_ms("2024-05-17T17:38:28.411+02:00", TimeUnit::Rfc3339, NOW_MS), Ok(ms));
     }
 
     #[test]
     fn a_wrong_unit_is_noticed() {
-        let seconds = time_ms("1715960308", TimeUnit::Ms).unwrap_err();
+        let seconds = time_ms("1715960308", TimeUnit::Ms, NOW_MS).unwrap_err();
         assert!(seconds.contains("1970") && seconds.contains("--time-unit"), "{seconds}");
-        assert!(time_ms("1715960308411", TimeUnit::S).unwrap_err().contains("--time-unit"));
-        assert!(time_ms("-5", TimeUnit::S).unwrap_err().contains("1969"));
+        assert!(time_ms("1715960308411", TimeUnit::S, NOW_MS).unwrap_err().contains("--time-unit"));
+        assert!(time_ms("-5", TimeUnit::S, NOW_MS).unwrap_err().contains("1969"));
         assert!(power_uw("6900000", PowerUnit::W).unwrap_err().contains("--power-unit"));
+    }
+
+    #[test]
+    fn a_time_that_has_not_come_yet_is_refused_and_says_what_to_mend() {
+        let latest_ms = NOW_MS + 26 * 3_600_000;
+        assert_eq!(time_ms(&latest_ms.to_string(), TimeUnit::Ms, NOW_MS), Ok(latest_ms), "a time zone");
+        let refused = time_ms(&(latest_ms + 1).to_string(), TimeUnit::Ms, NOW_MS).unwrap_err();
+        for part in ["2026-09-22T", "26 hours ahead", "says 2026-09-21T", "--time-unit"] {
+            assert!(refused.contains(part), "{refused}");
+        }
     }
 
     #[test]
@@ -170,7 +200,7 @@ mod tests {
             );
         }
         assert!(
-            time_ms("2024-05-17T15:00:00", TimeUnit::Rfc3339).is_err(),
+            time_ms("2024-05-17T15:00:00", TimeUnit::Rfc3339, NOW_MS).is_err(),
             "a time without offset is ambiguous"
         );
     }

@@ -43,8 +43,13 @@ pub struct Table {
     pub digest: [u8; 32],
 }
 
-/// Reads a whole file.
-pub fn read(path: &Path, mapping: &Mapping, progress: &mut Progress<'_>) -> Result<Table, ImportError> {
+/// Reads a whole file. `now_ms` is what this machine's clock says.
+pub fn read(
+    path: &Path,
+    mapping: &Mapping,
+    now_ms: u64,
+    progress: &mut Progress<'_>,
+) -> Result<Table, ImportError> {
     let (text, meter) =
         source::open(path).map_err(|source| ImportError::Read { path: path.to_owned(), source })?;
     // Only a line feed ends a line, so that lines are counted as editors do; the carriage return
@@ -55,7 +60,7 @@ pub fn read(path: &Path, mapping: &Mapping, progress: &mut Progress<'_>) -> Resu
     let header = reader.headers().map_err(|error| csv_error(path, error))?.clone();
     let columns = Columns::find(&header, mapping)
         .map_err(|problem| at(Place { line: Some(1), column: None }, problem))?;
-    let mut rows = Rows::new(mapping, &columns);
+    let mut rows = Rows::new(mapping, &columns, now_ms);
     let mut record = StringRecord::new();
     while reader.read_record(&mut record).map_err(|error| csv_error(path, error))? {
         let line = record.position().map_or(0, csv::Position::line);
@@ -158,6 +163,7 @@ fn column(header: &StringRecord, name: &str) -> Result<usize, String> {
 struct Rows<'a> {
     mapping: &'a Mapping,
     columns: &'a Columns,
+    now_ms: u64,
     /// Cells that name a series, joined, to its place in `series`.
     places: HashMap<String, usize>,
     series: Vec<(SeriesKey, Vec<Row>)>,
@@ -172,11 +178,12 @@ struct Rows<'a> {
 type Wrong<'a> = (Option<&'a str>, String);
 
 impl<'a> Rows<'a> {
-    fn new(mapping: &'a Mapping, columns: &'a Columns) -> Self {
+    fn new(mapping: &'a Mapping, columns: &'a Columns, now_ms: u64) -> Self {
         let (places, homes) = (HashMap::new(), HashMap::new());
         Self {
             mapping,
             columns,
+            now_ms,
             places,
             series: Vec::new(),
             homes,
@@ -197,7 +204,7 @@ impl<'a> Rows<'a> {
             return Err((None, format!("more than {READINGS_MAX} readings: import in parts with --where")));
         }
         let (mapping, columns) = (self.mapping, self.columns);
-        let wall_ms = number::time_ms(cell(columns.time), mapping.time_unit)
+        let wall_ms = number::time_ms(cell(columns.time), mapping.time_unit, self.now_ms)
             .map_err(|problem| (Some(mapping.time_column.as_str()), problem))?;
         let value = match &mapping.quantity {
             Quantity::Power { unit, .. } => number::power_uw(cell(columns.value), *unit),
