@@ -2,6 +2,7 @@
 //! other: whatever they do, no hour holds more than an hour, nothing counts twice, and the memory says
 //! what the rows say.
 
+use super::state::DeviceMemory;
 use super::*;
 use gpuledger_ledger::{CommitOutcome, GpuHour, GpuHourKey, Hour};
 use gpuledger_proto::catalogue as c;

@@ -1,7 +1,8 @@
 //! Which wall-clock time has been counted already: a set of half-open intervals.
 //!
 //! Invariants: spans are sorted, not empty, and neither overlap nor touch; at most [`SPANS_MAX`]. The
-//! usual claim extends the last span and costs nothing else.
+//! usual claim extends the last span and costs nothing else. What was claimed since [`Coverage::begin`]
+//! can be undone, which costs nothing either as long as only the last span grows.
 
 /// More interruptions than a node sees in years. When there are more, the narrowest gap is closed:
 /// its time then counts as covered, so that it can be lost but never counted twice.
@@ -20,10 +21,28 @@ impl Span {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Coverage {
     spans: Vec<Span>,
+    before: Option<Before>,
 }
+
+/// What the spans were: the first so many are the same, and the last of them was this, unless all had to
+/// be kept.
+#[derive(Debug, Clone)]
+struct Before {
+    length: usize,
+    last: Option<Span>,
+    all: Option<Vec<Span>>,
+}
+
+impl PartialEq for Coverage {
+    fn eq(&self, other: &Self) -> bool {
+        self.spans == other.spans
+    }
+}
+
+impl Eq for Coverage {}
 
 impl Coverage {
     /// Takes spans in any order and shape, as they come from a stored state.
@@ -39,6 +58,35 @@ impl Coverage {
 
     pub fn spans(&self) -> &[Span] {
         &self.spans
+    }
+
+    /// From here on can be undone.
+    pub fn begin(&mut self) {
+        self.before = Some(Before { length: self.spans.len(), last: self.spans.last().copied(), all: None });
+    }
+
+    /// What was claimed since [`Coverage::begin`] stays.
+    pub fn keep(&mut self) {
+        self.before = None;
+    }
+
+    /// What was claimed since [`Coverage::begin`] was never claimed.
+    pub fn undo(&mut self) {
+        match self.before.take() {
+            Some(Before { all: Some(all), .. }) => self.spans = all,
+            Some(before) => self.spans = before.of(&self.spans),
+            None => {}
+        }
+    }
+
+    /// Spans from here on are about to change.
+    fn about_to_change(&mut self, first: usize) {
+        if let Some(before) = &mut self.before
+            && before.all.is_none()
+            && first + 1 < before.length
+        {
+            before.all = Some(before.of(&self.spans));
+        }
     }
 
     /// Appends the parts of `[from, to)` that are not covered, in order.
@@ -75,6 +123,7 @@ impl Coverage {
         // Everything that overlaps or touches becomes one span with the new one.
         let first = self.spans.partition_point(|s| s.to < from);
         let behind = self.spans.partition_point(|s| s.from <= to);
+        self.about_to_change(first);
         let joined = self.spans[first..behind].iter().fold(Span { from, to }, |joined, span| Span {
             from: joined.from.min(span.from),
             to: joined.to.max(span.to),
@@ -88,9 +137,21 @@ impl Coverage {
     fn close_narrowest_gap(&mut self) {
         let gaps = self.spans.windows(2).map(|pair| pair[1].from - pair[0].to);
         if let Some((position, _)) = gaps.enumerate().min_by_key(|&(_, gap)| gap) {
+            self.about_to_change(position);
             self.spans[position].to = self.spans[position + 1].to;
             self.spans.remove(position + 1);
         }
+    }
+}
+
+impl Before {
+    /// The spans as they were, from spans of which only the last of before and what is behind it changed.
+    fn of(&self, spans: &[Span]) -> Vec<Span> {
+        let mut spans = spans[..self.length].to_vec();
+        if let (Some(to), Some(last)) = (spans.last_mut(), self.last) {
+            *to = last;
+        }
+        spans
     }
 }
 
@@ -137,6 +198,37 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever was claimed before and since, and however often the narrowest gap was closed.
+        #[test]
+        fn what_is_undone_was_never_claimed(
+            before in prop::collection::vec((0u64..300, 0u64..40), 0..30),
+            since in prop::collection::vec((0u64..400, 0u64..40), 0..30),
+            full in any::<bool>(),
+        ) {
+            let mut coverage = Coverage::default();
+            for at in 0..if full { SPANS_MAX as u64 } else { 0 } {
+                claim(&mut coverage, 500 + 3 * at, 501 + 3 * at);
+            }
+            for (from, length) in before {
+                claim(&mut coverage, from, from + length);
+            }
+            let kept = coverage.clone();
+            coverage.begin();
+            for &(from, length) in &since {
+                claim(&mut coverage, from, from + length);
+            }
+            let changed = coverage.clone();
+            coverage.undo();
+            prop_assert_eq!(&coverage, &kept);
+            coverage.begin();
+            for &(from, length) in &since {
+                claim(&mut coverage, from, from + length);
+            }
+            coverage.keep();
+            coverage.undo();
+            prop_assert_eq!(coverage, changed);
+        }
+
         /// Whatever is claimed, in whatever order: each millisecond is handed out exactly once.
         #[test]
         fn every_millisecond_is_handed_out_once(claims in prop::collection::vec((0u64..300, 0u64..40), 1..60)) {

@@ -43,14 +43,20 @@ fn counted(commit: &NodeCommit) -> (u64, u64) {
 fn a_batch_that_is_refused_in_its_midst_changes_nothing() {
     let good = batch(1, 2, &[(T, 0), (T + 1_000, 700)]);
     let mut bad = batch(2, 2, &[(T + 2_000, 1_400)]);
-    bad.columns.last_mut().unwrap().device = 9;
-    let mut fold = fold_of(1, &NodeState::default(), 2);
+    // It reaches back into time that is counted, and brings a device that is new.
+    bad.stamps.push(Stamp { wall_ms: T - 2_000, boot_ms: 1 });
+    for column in &mut bad.columns {
+        column.readings.push(Reading::Value(1));
+    }
+    let new = Column { device: 3, ..bad.columns[0].clone() };
+    bad.columns.extend([new.clone(), Column { device: 9, ..new }]);
+    let mut fold = fold_of(1, &NodeState::default(), 3);
     fold.fold(&good, &[]).unwrap();
     let refused = fold.fold(&bad, &[]);
-    assert_eq!(refused, Err(FoldError::Device { device: 9, devices: 3 }));
+    assert_eq!(refused, Err(FoldError::Device { device: 9, devices: 4 }));
     fold.fold(&batch(2, 2, &[(T + 2_000, 1_400)]), &[]).unwrap();
 
-    let mut without = fold_of(1, &NodeState::default(), 2);
+    let mut without = fold_of(1, &NodeState::default(), 3);
     without.fold(&good, &[]).unwrap();
     without.fold(&batch(2, 2, &[(T + 2_000, 1_400)]), &[]).unwrap();
     assert_eq!(fold.take(), without.take());
@@ -111,6 +117,16 @@ fn samples_too_far_ahead_are_passed_over_and_told() {
     assert_eq!(folded, Folded { lost_batches: 0, ahead_samples: 1 });
     let commit = fold.take().unwrap();
     assert_eq!((counted(&commit), commit.gpus_seen), ((1_000, 2_100), vec![(GPU, T, just)]));
+}
+
+#[test]
+fn a_collector_whose_own_clock_is_not_set_passes_nothing_over() {
+    let mut fold = fold_of(1, &NodeState::default(), 1);
+    for (sequence, now_ms) in (1..).zip([0, WALL_MS_MIN - 1, WALL_MS_MIN]) {
+        let at = T + sequence * 2_000;
+        let folded = fold.fold_by(now_ms, &batch(sequence, 1, &[(at, 0), (at + 1_000, 700)]), &[]).unwrap();
+        assert_eq!(folded.ahead_samples, if now_ms < WALL_MS_MIN { 0 } else { 2 }, "{now_ms}");
+    }
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub mod state;
 mod takeover;
 
 use chain::Origin;
-use draft::Draft;
+use draft::{Draft, Trial};
 use gpuledger_ledger::{EpochAdvance, GpuKey, HOUR_MS, NodeCommit, NodeKey, NodeState, OwnerKey};
 use gpuledger_proto::catalogue::MetricId;
 use gpuledger_proto::frame::{Batch, Column, Stamp};
@@ -36,7 +36,7 @@ use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_proto::reading::{Absence, Reading};
 use gpuledger_units::{Millis, Overflow};
 use rows::Pending;
-use state::{DEVICES_PER_NODE_MAX, Device, DeviceMemory, NodeMemory, StateError};
+use state::{DEVICES_PER_NODE_MAX, Device, NodeMemory, StateError};
 use std::collections::BTreeMap;
 use takeover::TakenOver;
 use uuid::Uuid;
@@ -191,34 +191,35 @@ impl NodeFold {
         if batch.sequence != expected {
             return Err(FoldError::Sequence { epoch, folded: reach.folded, got: batch.sequence });
         }
-        let latest_ms = now_ms.saturating_add(AHEAD_MS_MAX).min(WALL_MS_MAX);
+        let latest_ms = latest_ms(now_ms);
         let usable = |stamp: &Stamp| (WALL_MS_MIN..=latest_ms).contains(&stamp.wall_ms);
         let stamps: Vec<Option<Stamp>> = batch.stamps.iter().map(|&s| Some(s).filter(usable)).collect();
         let ahead = batch.stamps.iter().filter(|stamp| stamp.wall_ms > latest_ms).count();
 
         let mut draft = Draft::of(&self.pending);
-        let mut memories: BTreeMap<Device, DeviceMemory> = BTreeMap::new();
-        for columns in batch.columns.chunk_by(|a, b| a.device == b.device) {
-            let device = segment.device(columns[0].device)?;
-            let known = || self.memory.devices.get(&device).cloned().unwrap_or_default();
-            let memory = memories.entry(device).or_insert_with(known);
-            let columns = DeviceColumns { columns };
-            match device {
-                Device::Node => host::fold(memory, &mut draft, segment.origin, &stamps, &columns)?,
-                Device::Gpu(key) => {
-                    let mut gpu = gpu::Gpu { key, memory, draft: &mut draft, owners };
-                    gpu.fold(segment.origin, &stamps, &columns)?;
+        let mut memories = Trial::of(&mut self.memory);
+        let mut fold = || {
+            for columns in batch.columns.chunk_by(|a, b| a.device == b.device) {
+                let device = segment.device(columns[0].device)?;
+                let memory = memories.device(device)?;
+                let columns = DeviceColumns { columns };
+                match device {
+                    Device::Node => host::fold(memory, &mut draft, segment.origin, &stamps, &columns)?,
+                    Device::Gpu(key) => {
+                        let mut gpu = gpu::Gpu { key, memory, draft: &mut draft, owners };
+                        gpu.fold(segment.origin, &stamps, &columns)?;
+                    }
                 }
             }
+            Ok(())
+        };
+        if let Err(refused) = fold() {
+            memories.undo();
+            return Err(refused);
         }
-        let new = memories.keys().filter(|device| !self.memory.devices.contains_key(device)).count();
-        if self.memory.devices.len() + new > DEVICES_PER_NODE_MAX {
-            return Err(FoldError::Devices);
-        }
-        // From here on nothing fails.
+        memories.keep();
         let changed = draft.changed();
         self.pending.replace(changed);
-        self.memory.devices.extend(memories);
         let lost_batches = batch.sequence.0 - reach.folded.next().0;
         reach.folded = batch.sequence;
         Ok(Folded { lost_batches, ahead_samples: ahead as u64 })
@@ -266,6 +267,12 @@ impl NodeFold {
     pub fn pending_rows(&self) -> usize {
         self.pending.rows()
     }
+}
+
+/// The latest time of a sample that is counted. A collector whose own clock is not set can not tell what
+/// is ahead.
+fn latest_ms(now_ms: u64) -> u64 {
+    if now_ms < WALL_MS_MIN { WALL_MS_MAX } else { now_ms.saturating_add(AHEAD_MS_MAX).min(WALL_MS_MAX) }
 }
 
 impl Segment {

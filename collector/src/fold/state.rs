@@ -41,7 +41,8 @@ pub struct Head {
     pub counter: Option<(u64, u64)>,
     /// The last value of the integrated energy and when it was read.
     pub integrated: Option<(u64, u64)>,
-    /// What a chain that is not live has counted by the hardware counter.
+    /// What a chain that is not live has counted by the hardware counter; in the live chain what of
+    /// that the counter's next difference still holds.
     pub late_mj: u64,
     /// Whether it was the live chain once: its counter then is counted up to where it stands.
     pub was_live: bool,
@@ -62,12 +63,40 @@ pub struct DeviceMemory {
     pub estimated_mj: u64,
 }
 
+/// What a device's memory was, but for the time that it covers, which knows that by itself.
+#[derive(Debug)]
+pub struct Before {
+    heads: Vec<Head>,
+    counted_mj: u64,
+    estimated_mj: u64,
+}
+
 impl DeviceMemory {
     /// Adds energy to what was counted in total; called with every energy that goes into a row.
     pub fn count(&mut self, energy: Energy) -> Result<(), Overflow> {
         let total = if energy.estimated { &mut self.estimated_mj } else { &mut self.counted_mj };
         *total = total.checked_add(energy.mj).ok_or(Overflow("Millijoules"))?;
         Ok(())
+    }
+
+    /// What is remembered now, so that [`DeviceMemory::undo`] can bring it back.
+    pub fn begin(&mut self) -> Before {
+        self.covered.begin();
+        self.bridged.begin();
+        Before { heads: self.heads.clone(), counted_mj: self.counted_mj, estimated_mj: self.estimated_mj }
+    }
+
+    /// What came since [`DeviceMemory::begin`] stays.
+    pub fn settle(&mut self) {
+        self.covered.keep();
+        self.bridged.keep();
+    }
+
+    /// What came since [`DeviceMemory::begin`] never came.
+    pub fn undo(&mut self, before: Before) {
+        self.covered.undo();
+        self.bridged.undo();
+        Before { heads: self.heads, counted_mj: self.counted_mj, estimated_mj: self.estimated_mj } = before;
     }
 
     /// Takes in what another node remembers of the same device. Nothing is remembered here but in
