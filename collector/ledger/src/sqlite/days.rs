@@ -102,16 +102,9 @@ pub fn last_versions(connection: &Connection) -> rusqlite::Result<Vec<(Table, Da
 }
 
 /// Sets the last version that a file of a day was given.
-pub fn put_last_version(
-    transaction: &Transaction<'_>,
-    table: Table,
-    day: Day,
-    version: u32,
-) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached("INSERT INTO day_version (rows_of, day, last) VALUES (?1, ?2, ?3)")?
-        .execute((table.name(), day.0, version))?;
-    Ok(())
+pub fn put_last_version(to: &Transaction<'_>, table: Table, day: Day, version: u32) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO day_version (rows_of, day, last) VALUES (?1, ?2, ?3)";
+    to.execute(sql, (table.name(), day.0, version)).map(drop)
 }
 
 /// Every file of the manifest.
@@ -210,8 +203,7 @@ pub fn begin(
             |row| row.get(0),
         )
         .map_err(&failed)?;
-    let full = |_| LedgerError::Exhausted { what: "version of a day" };
-    let version = u32::try_from(version).map_err(full)?;
+    let version = u32::try_from(version).map_err(|_| LedgerError::Exhausted { what: "version of a day" })?;
     transaction
         .execute(
             "DELETE FROM day_file WHERE rows_of = ?1 AND day = ?2 AND status = 'pending'",
