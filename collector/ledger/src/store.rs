@@ -163,6 +163,36 @@ pub struct DayFile {
     pub sums: Sums,
 }
 
+impl PendingFile {
+    /// Its entry in the manifest, while it is written.
+    pub(crate) fn entry(&self, since_ms: u64) -> DayFile {
+        DayFile {
+            table: self.table,
+            day: self.day,
+            version: self.version,
+            path: self.path.clone(),
+            status: FileStatus::Pending,
+            since_ms,
+            bytes: 0,
+            sha256: [0; 32],
+            sums: Sums::default(),
+        }
+    }
+}
+
+impl Publish {
+    /// The file's entry from then on.
+    pub(crate) fn entry(&self) -> DayFile {
+        DayFile {
+            status: FileStatus::Current,
+            bytes: self.bytes,
+            sha256: self.sha256,
+            sums: self.sums,
+            ..self.file.entry(self.now_ms)
+        }
+    }
+}
+
 /// The rows of a day that a file takes over from the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DayRows {

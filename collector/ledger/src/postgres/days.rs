@@ -189,18 +189,7 @@ pub async fn begin(tx: &Transaction<'_>, table: Table, day: Day, now_ms: u64) ->
     tx.execute("DELETE FROM day_file WHERE rows_of = $1 AND day = $2 AND status = 'pending'", &of_day)
         .await?;
     let pending = PendingFile::new(table, day, version);
-    let entry = DayFile {
-        table,
-        day,
-        version,
-        path: pending.path.clone(),
-        status: FileStatus::Pending,
-        since_ms: now_ms,
-        bytes: 0,
-        sha256: [0; 32],
-        sums: Sums::default(),
-    };
-    put_file(tx, &entry).await?;
+    put_file(tx, &pending.entry(now_ms)).await?;
     Ok(pending)
 }
 
@@ -230,18 +219,7 @@ pub async fn publish(tx: &Transaction<'_>, publish: &Publish) -> Result<(), Faul
         &[&pending.table.name(), &stored(pending.day.0)?, &integer(publish.now_ms, "now_ms")?],
     )
     .await?;
-    let entry = DayFile {
-        table: pending.table,
-        day: pending.day,
-        version: pending.version,
-        path: pending.path.clone(),
-        status: FileStatus::Current,
-        since_ms: publish.now_ms,
-        bytes: publish.bytes,
-        sha256: publish.sha256,
-        sums: publish.sums,
-    };
-    put_file(tx, &entry).await
+    put_file(tx, &publish.entry()).await
 }
 
 /// Deletes the rows that the file took over, if every one is as it was read.

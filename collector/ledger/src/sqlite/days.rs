@@ -211,18 +211,7 @@ pub fn begin(
         )
         .map_err(&failed)?;
     let pending = PendingFile::new(table, day, version);
-    let entry = DayFile {
-        table,
-        day,
-        version,
-        path: pending.path.clone(),
-        status: FileStatus::Pending,
-        since_ms: now_ms,
-        bytes: 0,
-        sha256: [0; 32],
-        sums: Sums::default(),
-    };
-    put_file(&transaction, &entry)?;
+    put_file(&transaction, &pending.entry(now_ms))?;
     transaction.commit().map_err(&failed)?;
     Ok(pending)
 }
@@ -256,18 +245,7 @@ pub fn publish(connection: &mut Connection, publish: &Publish) -> Result<CommitO
             (pending.table.name(), pending.day.0, since_ms),
         )
         .map_err(&failed)?;
-    let entry = DayFile {
-        table: pending.table,
-        day: pending.day,
-        version: pending.version,
-        path: pending.path.clone(),
-        status: FileStatus::Current,
-        since_ms: publish.now_ms,
-        bytes: publish.bytes,
-        sha256: publish.sha256,
-        sums: publish.sums,
-    };
-    put_file(&transaction, &entry)?;
+    put_file(&transaction, &publish.entry())?;
     transaction.commit().map_err(&failed)?;
     Ok(CommitOutcome::Committed)
 }
