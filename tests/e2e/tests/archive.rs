@@ -92,7 +92,7 @@ async fn an_object_store_keeps_closed_days_and_its_outage_is_told_and_outlived()
     net::wait_for("the missing object store", LIMIT, || {
         collector.must_run()?;
         let answer = net::get(closed.http(), "/readyz")?;
-        ensure!(answer.body.contains("s3://fleet/gpuledger/days/gpu_hours"), "{}", answer.body);
+        ensure!(answer.body.contains("s3://fleet/gpuledger/days/LEDGER"), "{}", answer.body);
         Ok(())
     })?;
     let mut server = Command::new(moto);
@@ -122,6 +122,7 @@ async fn an_object_store_keeps_closed_days_and_its_outage_is_told_and_outlived()
     let mut expected: Vec<String> =
         closed.current().await?.iter().map(|path| format!("gpuledger/days/{path}")).collect();
     expected.push("gpuledger/days/gpu_hours/notes.txt".to_owned());
+    expected.push("gpuledger/days/LEDGER".to_owned());
     expected.sort();
     ensure!(listed.lines().eq(expected.iter().map(String::as_str)), "{listed}\n{expected:?}");
 
