@@ -68,6 +68,17 @@ pub struct Step {
     pub energy: Vec<Energy>,
 }
 
+/// Where the hardware counter of a chain stands.
+#[derive(Clone, Copy)]
+struct Counter {
+    /// Its last value and when it was read.
+    value: Option<(u64, u64)>,
+    /// The boot in which it was read.
+    boot: Option<Uuid>,
+    /// What its next difference holds that late chains have counted.
+    owed_mj: u64,
+}
+
 /// How a sample stands to the chains that are known.
 #[derive(Clone, Copy)]
 enum Place {
@@ -88,7 +99,7 @@ impl DeviceMemory {
         let place = self.place(origin, point);
         let mut step = Step::default();
         // Before time is claimed: what is free now is what late energy may be counted for.
-        let counter = self.counter_energy(&place, origin, point, &mut step.energy);
+        let counted = self.counter_energy(&place, origin, point, &mut step.energy);
         let integrated = self.integrated_energy(&place, origin, point, &mut step.energy);
         for energy in &step.energy {
             if energy.gap || !timed {
@@ -107,7 +118,26 @@ impl DeviceMemory {
         {
             self.covered.claim(from, point.at_ms, &mut step.time);
         }
-        self.keep(&place, origin, point, counter, integrated, &step.energy);
+        let by_counter_mj = step.energy.iter().filter(|e| !e.estimated).map(|e| e.mj).sum();
+        let late_mj = match place {
+            Place::Late(head) => head.late_mj.saturating_add(by_counter_mj),
+            _ => counted.owed_mj,
+        };
+        let head = Head {
+            epoch: origin.epoch,
+            boot: counted.boot,
+            at_ms: point.at_ms,
+            clock: origin.boot.map(|boot| (boot, point.boot_ms)),
+            counter: counted.value,
+            integrated,
+            was_live: match place {
+                Place::Live(_) | Place::Takeover { .. } => true,
+                Place::Late(head) => head.was_live,
+                Place::First => self.heads.is_empty(),
+            },
+            late_mj,
+        };
+        self.keep(&place, head, origin);
         step
     }
 
@@ -131,24 +161,19 @@ impl DeviceMemory {
         origin: Origin,
         point: Point,
         energy: &mut Vec<Energy>,
-    ) -> Option<(u64, u64)> {
-        let (base, rebooted, already) = match *place {
-            Place::Live(head) | Place::Late(head) => (head.counter, head.rebooted(origin), 0),
-            Place::Takeover { live, own } => match self.took_turns(live, origin) {
-                Some(before) => (before.counter, false, 0),
-                None if live.rebooted(origin) => (live.counter, true, self.late_of_boot(origin)),
-                None => (live.counter, false, own.map_or(0, |own| own.late_mj)),
-            },
-            Place::First => (None, false, 0),
-        };
+    ) -> Counter {
+        let base = self.base(place, origin);
         let Some(value) = point.counter_mj else {
             // What integration counts from here on must not be in a later difference of the counter.
-            return base.filter(|_| !point.counterless);
+            let waits = base.value.is_some() && !point.counterless;
+            return if waits { base } else { Counter { value: None, boot: origin.boot, owed_mj: 0 } };
         };
-        let Some((before, since)) = base else { return Some((value, point.at_ms)) };
+        let read = Counter { value: Some((value, point.at_ms)), boot: origin.boot, owed_mj: 0 };
+        let Some((before, since)) = base.value else { return read };
+        let rebooted = matches!((base.boot, origin.boot), (Some(then), Some(now)) if then != now);
         let reset = rebooted || value < before;
         let risen = if reset { value } else { value - before };
-        let increase = risen.saturating_sub(already);
+        let increase = risen.saturating_sub(base.owed_mj);
         let span = Span { from: since.min(point.at_ms), to: point.at_ms };
         let whole =
             Energy { mj: increase, span, estimated: false, gap: span.length() > origin.longest_gap_ms };
@@ -160,22 +185,41 @@ impl DeviceMemory {
         if let (true, &Place::Live(head)) = (reset, place) {
             energy.extend(reset_tail(head, point, value, whole));
         }
-        Some((value, point.at_ms))
+        read
+    }
+
+    /// What the next value of the counter is differenced from.
+    fn base(&self, place: &Place, origin: Origin) -> Counter {
+        let from = |head: Head, owed_mj| Counter { value: head.counter, boot: head.boot, owed_mj };
+        match *place {
+            Place::Live(head) => from(head, head.late_of(origin)),
+            Place::Late(head) => from(head, 0),
+            Place::Takeover { live, own } => match self.took_turns(live, origin) {
+                // What the chain itself counted late is in its value.
+                Some(before) => from(before, self.late_of_boot(origin) - before.late_of(origin)),
+                None if live.rebooted(origin) => from(live, self.late_of_boot(origin)),
+                None => from(live, live.late_of(origin) + own.map_or(0, |own| own.late_mj)),
+            },
+            Place::First => Counter { value: None, boot: origin.boot, owed_mj: 0 },
+        }
     }
 
     /// The chain that goes on where two boots take turns, as where two machines report one device. Each
-    /// has a counter of its own, which was counted while its chain was live: no reset is between.
+    /// has a counter of its own, which was counted while its chain was live: no reset is between. The
+    /// last of a boot's chains is told by the boot's clock; the wall clock may have been set back.
     fn took_turns(&self, live: Head, origin: Origin) -> Option<Head> {
-        let before = self.heads.iter().filter(|head| head.was_live && head.boot == origin.boot);
-        before
-            .max_by_key(|head| head.counter.map(|counter| counter.1))
-            .copied()
-            .filter(|_| live.rebooted(origin))
+        if !live.rebooted(origin) {
+            return None;
+        }
+        let boot_ms =
+            |head: &Head| head.clock.filter(|clock| Some(clock.0) == origin.boot).map(|clock| clock.1);
+        let counted = |head: &&Head| head.was_live && head.boot == origin.boot && head.counter.is_some();
+        self.heads.iter().filter(counted).max_by_key(|head| boot_ms(head)).copied()
     }
 
     /// What late chains have counted of a boot already.
     fn late_of_boot(&self, origin: Origin) -> u64 {
-        self.heads.iter().filter(|head| head.boot == origin.boot).map(|head| head.late_mj).sum()
+        self.heads.iter().map(|head| head.late_of(origin)).sum()
     }
 
     /// Energy by integration, where there is no counter to go by.
@@ -222,41 +266,19 @@ impl DeviceMemory {
         }
     }
 
-    fn keep(
-        &mut self,
-        place: &Place,
-        origin: Origin,
-        point: Point,
-        counter: Option<(u64, u64)>,
-        integrated: Option<(u64, u64)>,
-        energy: &[Energy],
-    ) {
-        let before = match *place {
-            Place::Live(head) | Place::Late(head) | Place::Takeover { live: head, .. } => Some(head),
-            Place::First => None,
+    /// The live chain stands first. What late chains of its boot have counted was taken off its
+    /// difference, or is owed by it from now on.
+    fn keep(&mut self, place: &Place, head: Head, origin: Origin) {
+        if let Place::Takeover { .. } = place {
+            let of_boot = |head: &&mut Head| head.clock.map(|(boot, _)| boot) == origin.boot;
+            self.heads.iter_mut().filter(of_boot).for_each(|head| head.late_mj = 0);
+        }
+        let behind_live = match place {
+            Place::Live(_) | Place::Takeover { .. } => false,
+            Place::Late(_) => true,
+            Place::First => !self.heads.is_empty(),
         };
-        let added_mj: u64 = energy.iter().filter(|e| !e.estimated).map(|e| e.mj).sum();
-        let late = matches!(place, Place::Late(_));
-        let head = Head {
-            epoch: origin.epoch,
-            // The boot is the one that the kept counter value was read in.
-            boot: match before {
-                Some(head) if point.counter_mj.is_none() && head.counter.is_some() => head.boot,
-                _ => origin.boot,
-            },
-            at_ms: point.at_ms,
-            clock: origin.boot.map(|boot| (boot, point.boot_ms)),
-            counter,
-            integrated,
-            was_live: match *place {
-                Place::Live(_) | Place::Takeover { .. } => true,
-                Place::Late(head) => head.was_live,
-                Place::First => self.heads.is_empty(),
-            },
-            late_mj: if late { before.map_or(0, |h| h.late_mj).saturating_add(added_mj) } else { 0 },
-        };
-        let behind_live = late || (matches!(place, Place::First) && !self.heads.is_empty());
-        self.heads.retain(|h| h.epoch != origin.epoch);
+        self.heads.retain(|h| h.epoch != head.epoch);
         self.heads.insert(usize::from(behind_live).min(self.heads.len()), head);
         self.heads.truncate(HEADS_MAX);
     }
@@ -297,6 +319,11 @@ impl Head {
             (Some((boot, at_ms)), Some(now)) if boot == now => point.boot_ms > at_ms,
             _ => point.at_ms >= self.at_ms,
         }
+    }
+
+    /// What was counted late of the boot that a sample comes from. It is a part of the counter's value.
+    fn late_of(&self, origin: Origin) -> u64 {
+        if self.clock.map(|(boot, _)| boot) == origin.boot { self.late_mj } else { 0 }
     }
 
     fn rebooted(&self, origin: Origin) -> bool {

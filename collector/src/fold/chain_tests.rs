@@ -61,6 +61,20 @@ fn two_machines_that_take_turns_have_two_counters_and_no_reset() {
 }
 
 #[test]
+fn a_boot_whose_clock_was_set_back_goes_on_from_its_last_run_when_its_turn_comes() {
+    let mut memory = DeviceMemory::default();
+    let mut at = |boot: u128, epoch: u128, boot_ms: u64, at_ms: u64, mj: u64| {
+        let origin = Origin { boot: Some(Uuid::from_u128(boot)), ..origin(epoch) };
+        let step = memory.advance(origin, Point { boot_ms, ..counter(at_ms, mj) }, true);
+        step.energy.iter().map(|energy| energy.mj).sum::<u64>()
+    };
+    assert_eq!(at(1, 1, 1_000, 101_000, 7), 0);
+    assert_eq!(at(1, 2, 2_000, 90_000, 20), 13, "another run, after the clock was set back");
+    assert_eq!(at(2, 3, 1_000, 102_000, 5), 5, "another machine");
+    assert_eq!(at(1, 2, 15_000, 103_000, 21), 1);
+}
+
+#[test]
 fn a_rising_counter_is_counted_to_the_millijoule() {
     let mut memory = DeviceMemory::default();
     let points = [(1, counter(0, 5_000)), (1, counter(1_000, 5_700)), (1, counter(2_000, 5_701))];
@@ -118,6 +132,28 @@ fn after_a_reboot_the_whole_new_value_counts_even_if_it_is_higher() {
     let rebooted = Origin { boot: Some(Uuid::from_u128(2)), ..origin(2) };
     let step = memory.advance(rebooted, counter(5_000, 700), true);
     assert_eq!(step.energy.iter().map(|e| e.mj).sum::<u64>(), 700);
+}
+
+#[test]
+fn what_a_late_boot_has_counted_is_owed_while_its_counter_fails() {
+    const LATER: u64 = 1_000_000;
+    let of_boot = |boot: u128, epoch| Origin { boot: Some(Uuid::from_u128(boot)), ..origin(epoch) };
+    let failed = |at_ms| Point { counter_mj: None, ..counter(at_ms, 0) };
+    for failures in [vec![], vec![failed(LATER)], vec![failed(LATER), failed(LATER + 1_000)]] {
+        let mut memory = DeviceMemory::default();
+        let mut counted = 0;
+        let mut take = |boot, epoch, point| {
+            let step = memory.advance(of_boot(boot, epoch), point, true);
+            counted += step.energy.iter().map(|energy| energy.mj).sum::<u64>();
+        };
+        take(1, 1, counter(LATER - 1_000, 50));
+        // The machine boots with its clock far back, so that its chain is late, and is set right.
+        (0..=3).for_each(|n| take(2, 2, counter(n * 1_000, 10 + n * 100)));
+        failures.iter().for_each(|&point| take(2, 2, point));
+        // Another run of the agent, in the same boot.
+        take(2, 3, counter(LATER + 2_000, 400));
+        assert_eq!(counted, 400, "{} failures", failures.len());
+    }
 }
 
 #[test]
