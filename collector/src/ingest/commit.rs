@@ -59,6 +59,8 @@ async fn round(shared: &Shared) -> Result<(), LedgerError> {
     let changed = std::mem::take(&mut *shared.changed.lock().unwrap_or_else(PoisonError::into_inner));
     let mut taken: Vec<Taken> =
         changed.into_iter().filter_map(|node| node.take().map(|delta| Taken { node, delta })).collect();
+    // A busy node whose GPU has moved on would else commit first each time and never let go of it.
+    taken.sort_by_key(|one| one.delta.commit.taken.is_empty());
     let mut pause = RETRY_FIRST;
     let mut last_attempts = 0;
     while !taken.is_empty() {
