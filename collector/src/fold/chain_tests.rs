@@ -149,7 +149,9 @@ fn what_a_late_boot_has_counted_is_owed_while_its_counter_fails() {
         take(1, 1, counter(LATER - 1_000, 50));
         // The machine boots with its clock far back, so that its chain is late, and is set right.
         (0..=3).for_each(|n| take(2, 2, counter(n * 1_000, 10 + n * 100)));
-        failures.iter().for_each(|&point| take(2, 2, point));
+        for &point in &failures {
+            take(2, 2, point);
+        }
         // Another run of the agent, in the same boot.
         take(2, 3, counter(LATER + 2_000, 400));
         assert_eq!(counted, 400, "{} failures", failures.len());

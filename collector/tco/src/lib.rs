@@ -42,11 +42,12 @@ pub mod tally;
 pub mod usage;
 
 pub use depreciation::{
-    TaxConvention, db, ddb, macrs, macrs_percentages, macrs_without_tables, sln, syd, units_of_production, vdb,
+    TaxConvention, db, ddb, macrs, macrs_percentages, macrs_without_tables, sln, syd, units_of_production,
+    vdb,
 };
 pub use error::TcoError;
 pub use evaluate::{Inputs, evaluate};
 pub use finance::{
-    When, capital_recovery, fv, ipmt, irr, irr_all, levelised, mirr, nper, npv, npv_at_start, payback_periods,
-    pmt, ppmt, pv, rate, wacc, xirr, xnpv,
+    When, capital_recovery, fv, ipmt, irr, irr_all, levelised, mirr, nper, npv, npv_at_start,
+    payback_periods, pmt, ppmt, pv, rate, wacc, xirr, xnpv,
 };

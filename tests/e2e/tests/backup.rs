@@ -229,7 +229,11 @@ async fn a_ledger_moves_to_postgres_and_back_and_stays_equal() -> Result<()> {
 
     let (database, days) = (server.fresh()?, scene.path("days").display().to_string());
     let homeless = scene.gpuledger(&["migrate", "--to", &database])?;
-    ensure!(homeless.status.code() == Some(2) && text(&homeless).contains("--archive"), "{}", text(&homeless));
+    ensure!(
+        homeless.status.code() == Some(2) && text(&homeless).contains("--archive"),
+        "{}",
+        text(&homeless)
+    );
     let moved = scene.gpuledger(&["migrate", "--to", &database, "--archive", &days])?;
     ensure!(moved.status.success(), "{}", text(&moved));
     println!("{}", text(&moved));

@@ -73,9 +73,9 @@ fn disturb(mut server: Server, progress: &Progress) -> Result<Server> {
             Ok(())
         })?;
         if orderly {
-            server.stop()?
+            server.stop()?;
         } else {
-            server.kill()?
+            server.kill()?;
         }
         server.start_again()?;
     }
