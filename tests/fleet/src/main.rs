@@ -96,11 +96,18 @@ fn replay(args: Replay) -> anyhow::Result<ExitCode> {
 }
 
 fn simulate(args: &Simulate) -> anyhow::Result<ExitCode> {
+    let place = match args.place() {
+        Ok(place) => place,
+        Err(error) => {
+            eprintln!("gpuledger-fleet: --store: {error}");
+            return Ok(ExitCode::from(2));
+        }
+    };
     // What breaks on purpose would fill the screen.
     if std::env::var_os("RUST_LOG").is_some() {
         gpuledger_fleet::log();
     }
-    Ok(if args.run()? { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if args.run(&place)? { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 async fn run(args: Replay) -> anyhow::Result<()> {

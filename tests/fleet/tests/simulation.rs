@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
 
-use gpuledger_fleet::simulate::{Many, Summary, run_all};
+use gpuledger_fleet::simulate::{Many, Place, Summary, run_all};
 use std::ops::Range;
 
+fn many(seeds: Range<u64>, threads: usize) -> Many {
+    Many { seeds, place: Place::Sqlite, copies: true, threads, until_failure: false, keep_events: false }
+}
+
 fn simulated(seeds: Range<u64>) -> Summary {
-    let many = Many { seeds, threads: 1, until_failure: false, keep_events: false };
-    run_all(&many, &|_| ()).unwrap()
+    run_all(&many(seeds, 1), &|_| ()).unwrap()
 }
 
 fn every_promise_holds(seeds: Range<u64>) {
@@ -50,8 +53,7 @@ seeds! {
 #[test]
 fn a_seed_replays_exactly_beside_other_threads_too() {
     let alone = simulated(1_000..1_030);
-    let many = Many { seeds: 1_000..1_030, threads: 3, until_failure: false, keep_events: false };
-    let together = run_all(&many, &|_| ()).unwrap();
+    let together = run_all(&many(1_000..1_030, 3), &|_| ()).unwrap();
     assert_eq!(alone.digest, together.digest);
     assert_eq!(alone.counts, together.counts);
 }

@@ -62,6 +62,7 @@ impl Collector {
         let arrivals: Arc<Mutex<Arrivals>> = Arc::default();
         let ledger: Arc<dyn Ledger> = Arc::new(SimLedger {
             store: Arc::clone(store),
+            collector: number,
             generation: store.generation(),
             alive: Arc::clone(&alive),
             arrivals: Arc::clone(&arrivals),

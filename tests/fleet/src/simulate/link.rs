@@ -9,11 +9,11 @@ use super::dice::Dice;
 use super::trail::Trail;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// Bytes that a pipe holds before a writer waits.
@@ -42,7 +42,34 @@ struct Inner {
 /// A machine's side of the network.
 struct Port {
     collector: usize,
-    partitioned: watch::Sender<bool>,
+    gate: Arc<Gate>,
+}
+
+/// What a partition closes. Who waits goes on in the order in which all came: the receivers of a
+/// `watch` are woken in one that the runtime draws by chance.
+#[derive(Default)]
+struct Gate {
+    closed: AtomicBool,
+    opened: Notify,
+}
+
+impl Gate {
+    fn set_closed(&self, closed: bool) {
+        self.closed.store(closed, Ordering::Relaxed);
+        if !closed {
+            self.opened.notify_waiters();
+        }
+    }
+
+    async fn pass(&self) {
+        loop {
+            let opened = self.opened.notified();
+            if !self.closed.load(Ordering::Relaxed) {
+                return;
+            }
+            opened.await;
+        }
+    }
 }
 
 struct Link {
@@ -53,12 +80,12 @@ struct Link {
     broken: CancellationToken,
     /// Bytes until the link breaks, upward and downward.
     budgets: [AtomicU64; 2],
-    held: watch::Receiver<bool>,
+    gate: Arc<Gate>,
 }
 
 impl Network {
     pub fn new(seed: u64, collectors: usize, machines: usize, delay_ms: u64, trail: Arc<Trail>) -> Self {
-        let port = |_| Port { collector: 0, partitioned: watch::Sender::new(false) };
+        let port = |_| Port { collector: 0, gate: Arc::default() };
         let inner = Inner {
             dice: Dice::new(seed, "network"),
             doors: vec![None; collectors],
@@ -82,7 +109,7 @@ impl Network {
     }
 
     pub fn set_partitioned(&self, machine: usize, partitioned: bool) {
-        self.inner().machines[machine].partitioned.send_replace(partitioned);
+        self.inner().machines[machine].gate.set_closed(partitioned);
     }
 
     /// Breaks the machine's present link after so many more bytes in a direction.
@@ -111,9 +138,9 @@ impl Network {
     /// Connects a machine to its collector.
     pub async fn connect(self: Arc<Self>, machine: usize) -> io::Result<DuplexStream> {
         self.pause().await;
-        let mut held = self.inner().machines[machine].partitioned.subscribe();
+        let gate = Arc::clone(&self.inner().machines[machine].gate);
         // Whoever connects into a partition waits for his own time-out.
-        let _ = held.wait_for(|held| !held).await;
+        gate.pass().await;
         let (door, collector) = {
             let inner = self.inner();
             let collector = inner.machines[machine].collector;
@@ -128,7 +155,7 @@ impl Network {
             left: CancellationToken::new(),
             broken: CancellationToken::new(),
             budgets: [AtomicU64::new(UNLIMITED), AtomicU64::new(UNLIMITED)],
-            held,
+            gate,
         });
         door.send(Ok(server)).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
         {
@@ -168,10 +195,9 @@ impl Network {
         mut to: impl AsyncWrite + Unpin,
     ) {
         let mut piece = vec![0; PIECE_BYTES];
-        let mut held = link.held.clone();
         loop {
             let read = from.read(&mut piece).await.unwrap_or(0);
-            let _ = held.wait_for(|held| !held).await;
+            link.gate.pass().await;
             self.pause().await;
             if read == 0 {
                 return;

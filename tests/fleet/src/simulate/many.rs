@@ -1,5 +1,6 @@
 //! Many runs at once: one thread a core, each with one seed at a time.
 
+use super::place::Place;
 use super::run::{RunError, Settings, run};
 use super::trail::Told;
 use std::collections::BTreeMap;
@@ -68,6 +69,10 @@ impl Summary {
 #[derive(Debug, Clone)]
 pub struct Many {
     pub seeds: Range<u64>,
+    /// Where their ledgers are.
+    pub place: Place,
+    /// Whether the ledgers' files are copied and torn as well, where they have files.
+    pub copies: bool,
     /// Seeds at the same time.
     pub threads: usize,
     /// Whether no more seeds are begun once one has failed.
@@ -77,12 +82,12 @@ pub struct Many {
 
 /// Runs the seeds. `progress` is told after each how many are done.
 pub fn run_all(many: &Many, progress: &(dyn Fn(u64) + Sync)) -> Result<Summary, ManyError> {
-    let Many { seeds, threads, until_failure, keep_events } = many.clone();
+    let (seeds, threads) = (many.seeds.clone(), many.threads.max(1));
     let memory = Path::new(MEMORY);
     let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     let folder = folder.map_err(ManyError::Folder)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(threads.max(1)).enable_all().build().map_err(ManyError::Runtime)?;
+    let runtime = builder.worker_threads(threads).enable_all().build().map_err(ManyError::Runtime)?;
     let (next, stop) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let summary = Mutex::new((Summary::default(), None));
     let work = || {
@@ -91,7 +96,7 @@ pub fn run_all(many: &Many, progress: &(dyn Fn(u64) + Sync)) -> Result<Summary, 
             if seed >= seeds.end || stop.load(Ordering::Relaxed) {
                 return;
             }
-            let told = run_one(seed, folder.path(), &runtime, keep_events);
+            let told = run_one(seed, many, folder.path(), &runtime);
             let mut summary = summary.lock().unwrap_or_else(PoisonError::into_inner);
             // What another thread has begun is still told.
             match told {
@@ -102,13 +107,13 @@ pub fn run_all(many: &Many, progress: &(dyn Fn(u64) + Sync)) -> Result<Summary, 
                 }
             }
             progress(summary.0.runs);
-            if until_failure && summary.0.violations > 0 {
+            if many.until_failure && summary.0.violations > 0 {
                 stop.store(true, Ordering::Relaxed);
             }
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..threads.max(1) {
+        for _ in 0..threads {
             scope.spawn(work);
         }
     });
@@ -118,13 +123,19 @@ pub fn run_all(many: &Many, progress: &(dyn Fn(u64) + Sync)) -> Result<Summary, 
 
 fn run_one(
     seed: u64,
+    many: &Many,
     folder: &Path,
     runtime: &tokio::runtime::Runtime,
-    keep_events: bool,
 ) -> Result<Told, ManyError> {
     let folder = folder.join(seed.to_string());
     std::fs::create_dir_all(&folder).map_err(ManyError::Folder)?;
-    let settings = Settings { folder: &folder, runtime: runtime.handle().clone(), keep_events };
+    let settings = Settings {
+        folder: &folder,
+        place: &many.place,
+        copies: many.copies,
+        runtime: runtime.handle().clone(),
+        keep_events: many.keep_events,
+    };
     let told = run(seed, &settings).map_err(|source| ManyError::Run { seed, source })?;
     std::fs::remove_dir_all(&folder).map_err(ManyError::Folder)?;
     Ok(told)
