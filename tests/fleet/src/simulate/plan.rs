@@ -152,6 +152,9 @@ pub enum CommitFault {
     },
 }
 
+/// One seed of so many is without faults.
+const CALM_SEEDS_APART: u64 = 50;
+
 /// Until here everything is well, so that every device has a first sample.
 const FIRST_STEP_OF_FAULTS: u64 = 5;
 
@@ -204,7 +207,8 @@ impl Plan {
     fn draw_faults(&mut self, dice: &mut Dice, copies: bool) {
         // A seed has some kinds of faults and not all, so that each kind is seen alone as well.
         let kinds: Vec<u64> = (0..KINDS).filter(|_| dice.permille(300)).collect();
-        if kinds.is_empty() {
+        // Some have none: what breaks there is broken without any fault.
+        if kinds.is_empty() || self.seed.is_multiple_of(CALM_SEEDS_APART) {
             return;
         }
         let mut moved = false;
