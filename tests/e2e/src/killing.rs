@@ -9,6 +9,7 @@
 //!
 //! The history is long over, so that its days are closed into files all the while.
 
+use crate::days::files_below;
 use crate::process::{Process, run};
 use crate::{built, net};
 use anyhow::{Context as _, Result, ensure};
@@ -197,7 +198,7 @@ impl Scene {
         let cleared = tool(&["gc", "--grace", "0s"])?;
         let files = self.open().await?.store.files().await?;
         let current = files.iter().filter(|file| file.status == FileStatus::Current).count();
-        let there = files_in(&self.days())?;
+        let there = files_below(&self.days())?.len();
         ensure!(there == current, "{there} files are left of {current} closed days:\n{cleared}");
         Ok(cleared.lines().last().unwrap_or_default().to_owned() + "\n" + &tool(&["verify"])?)
     }
@@ -306,16 +307,6 @@ impl Scene {
         ensure!(done, "{who:?} ended by itself with {status}:\n{}", process.errors());
         Ok(false)
     }
-}
-
-/// Files in a folder and those within it.
-fn files_in(folder: &Path) -> Result<usize> {
-    let mut files = 0;
-    for entry in std::fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
-        let entry = entry?;
-        files += if entry.file_type()?.is_dir() { files_in(&entry.path())? } else { 1 };
-    }
-    Ok(files)
 }
 
 /// Waits until an agent has done its work.
