@@ -40,7 +40,7 @@ pub enum ManyError {
     Folder(io::Error),
     #[error("cannot start a runtime: {0}")]
     Runtime(io::Error),
-    #[error("seed {seed} could not be run: {source}")]
+    #[error("seed {seed} could not be run")]
     Run { seed: u64, source: RunError },
 }
 
