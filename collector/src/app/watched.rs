@@ -75,7 +75,8 @@ impl Standing {
 
     fn failed(&self, call: Call, error: &LedgerError) {
         // What was given can never be stored, or belongs to somebody else: the store is well.
-        if error.is_of_content() {
+        // A file that was put in the ledger's place works: ingest goes on from what it holds, and says so.
+        if error.is_of_content() || matches!(error, LedgerError::Replaced { .. }) {
             return self.worked(&call);
         }
         let reason = error.to_string();
@@ -236,6 +237,13 @@ mod tests {
         standing.failed(name(), &full("register a node"));
         standing.worked(&name());
         assert!(standing.trouble().is_some());
+    }
+
+    #[test]
+    fn a_ledger_that_another_took_the_place_of_is_no_trouble() {
+        let standing = Standing::default();
+        standing.failed(name(), &LedgerError::Replaced { operation: "commit rows" });
+        assert_eq!(standing.trouble(), None);
     }
 
     #[test]

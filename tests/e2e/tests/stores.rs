@@ -271,13 +271,13 @@ fn no_message_tells_a_password() -> Result<()> {
     fs::write(&config, "ledger = \"postgres://u:s3cret@127.0.0.1:1/d\"\n")?;
     let config = config.display().to_string();
     let table: &[(&[&str], i32, &str)] = &[
-        (&["--ledger", "postgres://u:s3cret@127.0.0.1:1/d", "verify"], 2, "postgres://u@127.0.0.1:1/d"),
+        (&["--ledger", "postgres://u:s3cret@127.0.0.1:1/d", "verify"], 3, "postgres://u@127.0.0.1:1/d"),
         (&["--ledger", "postgres://u:s3@cret@127.0.0.1:1/d", "verify"], 2, "@ is %40"),
         (&["--ledger", "mysql://u:s3cret@h/d", "verify"], 2, "a ledger cannot be at mysql://…; expected"),
         (&["--ledger", "", "verify"], 2, "--ledger: the ledger's name is empty"),
         (&["--config", &config, "check-config"], 0, "postgres://u@127.0.0.1:1/d"),
-        (&["--config", &config, "serve"], 2, "postgres://u@127.0.0.1:1/d"),
-        (&["--config", &config, "backup", "--out", "none.db"], 2, "postgres://u@127.0.0.1:1/d"),
+        (&["--config", &config, "serve"], 3, "postgres://u@127.0.0.1:1/d"),
+        (&["--config", &config, "backup", "--out", "none.db"], 3, "postgres://u@127.0.0.1:1/d"),
         (
             &["--ledger", "none.db", "migrate", "--to", "ftp://u:s3cret@h/d"],
             2,
