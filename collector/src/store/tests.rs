@@ -24,6 +24,16 @@ async fn a_file_has_its_days_beside_it_under_its_own_name_wherever_both_are_move
 }
 
 #[tokio::test]
+async fn a_link_to_a_ledger_has_the_days_of_the_file_that_it_leads_to() {
+    let (folder, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    drop(open(&file(&folder, "a.db"), None, Access::Write).await.unwrap());
+    std::os::unix::fs::symlink(folder.path().join("a.db"), other.path().join("link.db")).unwrap();
+    let opened = open(&file(&other, "link.db"), None, Access::Read).await.unwrap();
+    let beside = folder.path().canonicalize().unwrap().join("a.db.days");
+    assert_eq!(archive_of(&opened), beside.display().to_string());
+}
+
+#[tokio::test]
 async fn a_configured_place_is_remembered_by_whoever_writes_and_by_nobody_else() {
     let folder = TempDir::new().unwrap();
     let (at, days) = (file(&folder, "a.db"), folder.path().join("days").display().to_string());
