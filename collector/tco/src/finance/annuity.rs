@@ -62,12 +62,23 @@ pub fn fv(rate: Decimal, nper: Decimal, pmt: Decimal, pv: Decimal, when: When) -
 
 /// PV·(1+r)ⁿ + PMT·(1 + r·when)·((1+r)ⁿ − 1)/r.
 fn grown(rate: Decimal, nper: Decimal, pmt: Decimal, pv: Decimal, when: When) -> Result<Decimal, TcoError> {
-    // Without a balance or payments, their factor need not fit either.
-    let balance = if pv.is_zero() { Decimal::ZERO } else { mul(pv, power(add(Decimal::ONE, rate)?, nper)?)? };
-    if pmt.is_zero() {
-        return Ok(balance);
-    }
-    add(balance, mul(mul(pmt, when.factor(rate)?)?, annuity_future(rate, nper)?)?)
+    add(moved(rate, nper, pv)?, paid(rate, pmt, when, || annuity_future(rate, nper))?)
+}
+
+/// An amount so many periods later; earlier where they are negative.
+fn moved(rate: Decimal, periods: Decimal, amount: Decimal) -> Result<Decimal, TcoError> {
+    // Of nothing the factor need not fit.
+    if amount.is_zero() { Ok(amount) } else { mul(amount, power(add(Decimal::ONE, rate)?, periods)?) }
+}
+
+/// What equal payments are worth by the factor of their annuity, which need not fit without payments.
+fn paid(
+    rate: Decimal,
+    pmt: Decimal,
+    when: When,
+    annuity: impl FnOnce() -> Result<Decimal, TcoError>,
+) -> Result<Decimal, TcoError> {
+    if pmt.is_zero() { Ok(pmt) } else { mul(mul(pmt, when.factor(rate)?)?, annuity()?) }
 }
 
 /// Present value of equal payments and of an amount at their end.
@@ -77,22 +88,11 @@ fn grown(rate: Decimal, nper: Decimal, pmt: Decimal, pv: Decimal, when: When) ->
 pub fn pv(rate: Decimal, nper: Decimal, pmt: Decimal, fv: Decimal, when: When) -> Result<Decimal, TcoError> {
     check_rate("pv", "rate", rate)?;
     check_not_negative("pv", "nper", nper)?;
-    named(discounted(rate, nper, pmt, fv, when).map(minus), "the present value")
-}
-
-fn discounted(
-    rate: Decimal,
-    nper: Decimal,
-    pmt: Decimal,
-    fv: Decimal,
-    when: When,
-) -> Result<Decimal, TcoError> {
-    let last =
-        if fv.is_zero() { Decimal::ZERO } else { mul(fv, power(add(Decimal::ONE, rate)?, minus(nper))?)? };
-    if pmt.is_zero() {
-        return Ok(last);
-    }
-    add(last, mul(mul(pmt, when.factor(rate)?)?, annuity_present(rate, nper)?)?)
+    let worth = || {
+        let last = moved(rate, minus(nper), fv)?;
+        add(last, paid(rate, pmt, when, || annuity_present(rate, nper))?)
+    };
+    named(worth().map(minus), "the present value")
 }
 
 /// The equal payment of a period that turns `pv` into `fv`.
