@@ -27,15 +27,14 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Stamp {
         let boot = clock_gettime(ClockId::Boottime);
-        // Neither field is ever negative on the boot-time clock, so nothing is lost here.
-        let seconds = u64::try_from(boot.tv_sec).unwrap_or_default();
-        let millis = u64::try_from(boot.tv_nsec).unwrap_or_default() / 1_000_000;
+        // Neither field is ever negative on the boot-time clock: the sign says nothing.
+        let (seconds, nanos) = (boot.tv_sec.unsigned_abs(), boot.tv_nsec.unsigned_abs());
         // A wall clock before 1970 is not set. It reads as 1970, which the collector passes over like
         // any time before 2020.
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Stamp {
             wall_ms: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
-            boot_ms: seconds.saturating_mul(1_000).saturating_add(millis),
+            boot_ms: seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000),
         }
     }
 

@@ -96,6 +96,7 @@ pub fn run(config: &Config) -> std::io::Result<Report> {
     let first = sampler.sample();
     std::thread::sleep(PAUSE);
     let second = sampler.sample();
+    // The first sample has one always, the second where it differs. Not a measurement.
     let inventory = second.inventory.or(first.inventory).unwrap_or_default();
     Ok(report(config.node.as_str(), &sampler, inventory, second.frame))
 }
