@@ -109,7 +109,7 @@ pub const KEYS: &[Spec] = &[
         default: None,
         example: "s3://bucket/gpuledger",
         help: "Where the files go: a folder or s3://BUCKET/PREFIX. Without it they go where they went before;\n\
-               at first into the folder LEDGER.days beside an SQLite file. PostgreSQL has no such folder: until\n\
+               at first into the folder LEDGER.days beside an SQLite file, as any relative folder lies. PostgreSQL has no such folder: until\n\
                a location is set, its days stay in the database. Several collectors need a place that all\n\
                of them reach. One ledger, one place.",
     },
