@@ -1,10 +1,10 @@
 //! The archive as a ledger: open rows and files read as one.
 
+use crate::ArchivedLedger;
 use crate::files::{FileFault, Files};
 use crate::read::{self, Asked};
 use crate::stored;
 use crate::table::{Kind, Row};
-use crate::{ArchivedLedger, check};
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use gpuledger_ledger::{
@@ -187,11 +187,5 @@ impl Ledger for ArchivedLedger {
 
     async fn assets(&self) -> Result<Vec<StoredAsset>, LedgerError> {
         self.store.assets().await
-    }
-
-    async fn check(&self) -> Result<Vec<String>, LedgerError> {
-        let mut faults = self.store.check().await?;
-        faults.extend(check::files(self).await?);
-        Ok(faults)
     }
 }

@@ -33,7 +33,6 @@
 #![forbid(unsafe_code)]
 
 mod archived;
-mod check;
 mod checksum;
 mod claim;
 mod close;

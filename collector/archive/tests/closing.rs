@@ -25,7 +25,7 @@ async fn a_closed_day_reads_as_before_and_its_rows_have_left_the_store() {
     assert_eq!(files.len(), 1);
     assert_eq!(files[0].version, 1);
     assert_eq!(files[0].sums.rows, 24);
-    assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(world.faults().await, Vec::<String>::new());
     assert_eq!(world.close_well(1).await, 0, "there is nothing left to close");
 }
 
@@ -42,7 +42,7 @@ async fn rows_that_come_late_are_added_and_the_next_version_takes_them_in() {
     world.assert_equal().await;
     let versions: Vec<u32> = world.current().await.iter().map(|file| file.version).collect();
     assert_eq!(versions, [2, 2]);
-    assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(world.faults().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn a_file_that_a_later_attempt_replaced_is_unknown_and_removed_only_when_a
     assert_eq!(garbage.len(), 2);
     assert_eq!(world.on_disk().len(), 3, "two current files and the notes: {:?}", world.on_disk());
     world.assert_equal().await;
-    assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(world.faults().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn a_lost_answer_leaves_the_file_that_was_entered() {
     world.assert_equal().await;
     assert_eq!(world.close_well(1).await, 1, "only the nodes are left");
     world.assert_equal().await;
-    assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(world.faults().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn a_writer_that_was_only_slow_keeps_the_file_that_it_entered_at_the_last_
     assert_eq!(world.archive.gc(GcOptions::default(), NOW_MS + HOUR_MS).await.unwrap(), []);
     assert_eq!(world.current().await.len(), 1);
     world.assert_equal().await;
-    assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(world.faults().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -259,7 +259,7 @@ async fn what_expires_leaves_the_reports_and_stays_in_the_totals() {
     assert_eq!(world.archive.gpu_totals().await.unwrap(), before);
     // A reader that starts anew has nothing in memory.
     assert_eq!(world.reopened().gpu_totals().await.unwrap(), before);
-    assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(world.faults().await, Vec::<String>::new());
     // Late rows of that day come as a file of their own, and expire again.
     world.add(&[Draw { node: 0, gpu: 0, hour: 1, owner: 0, amount: 5 }]).await;
     world.close_well(2).await;
@@ -333,7 +333,7 @@ async fn an_object_store_is_read_and_cleared_up_as_a_folder_is() {
     assert_eq!(garbage.len(), 2);
     assert!(garbage.iter().all(|garbage| garbage.place == format!("s3://fleet/days/{}", garbage.path)));
     world.assert_equal().await;
-    assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(world.faults().await, Vec::<String>::new());
     // What somebody put further below is not one of ours, whatever it is called.
     let kept = "gpu_hours/old/2026-03-29.v0001-abcdef.parquet";
     objects.put(&kept.into(), "mine".into()).await.unwrap();
@@ -420,7 +420,7 @@ proptest! {
                 world.assert_equal_in(HourRange { from: Hour(first + from), to: Hour(first + from + length) }).await;
             }
             world.assert_equal().await;
-            assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
+            assert_eq!(world.faults().await, Vec::<String>::new());
         });
     }
 }

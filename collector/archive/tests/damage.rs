@@ -21,7 +21,7 @@ async fn closed() -> (World, DayFile) {
 }
 
 async fn one_fault(world: &World) -> String {
-    let mut faults = world.archive.check().await.unwrap();
+    let mut faults = world.faults().await;
     assert_eq!(faults.len(), 1, "{faults:?}");
     faults.pop().unwrap()
 }
@@ -240,7 +240,7 @@ async fn the_keeper_stops_when_it_is_told_to() {
 async fn an_archive_that_nobody_wrote_to_is_empty_and_creates_nothing() {
     let world = World::new().await;
     world.assert_equal().await;
-    assert_eq!(world.archive.check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(world.faults().await, Vec::<String>::new());
     assert_eq!(world.archive.gc(GcOptions::default(), NOW_MS).await.unwrap(), []);
     assert!(!Path::new(&world.folder.path().join("ledger.db.days")).exists());
 }

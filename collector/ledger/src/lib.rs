@@ -157,8 +157,4 @@ pub trait Ledger: Send + Sync + 'static {
     async fn put_assets(&self, assets: Vec<StoredAsset>) -> Result<(), LedgerError>;
     /// Every asset, by serial.
     async fn assets(&self) -> Result<Vec<StoredAsset>, LedgerError>;
-
-    /// Checks the store itself: structure of the file and the invariants of the rows. One line for
-    /// each fault found; empty means sound.
-    async fn check(&self) -> Result<Vec<String>, LedgerError>;
 }

@@ -185,14 +185,14 @@ impl Ledger for PostgresLedger {
     async fn assets(&self) -> Result<Vec<StoredAsset>, LedgerError> {
         read!(self, "list assets", Short, tx => register::all_assets(tx))
     }
-
-    async fn check(&self) -> Result<Vec<String>, LedgerError> {
-        read!(self, "check the ledger", Long, tx => check::faults(tx))
-    }
 }
 
 #[async_trait]
 impl Store for PostgresLedger {
+    async fn check(&self) -> Result<Vec<String>, LedgerError> {
+        read!(self, "check the ledger", Long, tx => check::faults(tx))
+    }
+
     async fn open_gpu_hours(
         &self,
         wanted: &Wanted,

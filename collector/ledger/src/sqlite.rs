@@ -171,10 +171,6 @@ impl Ledger for SqliteLedger {
     async fn assets(&self) -> Result<Vec<StoredAsset>, LedgerError> {
         self.read("list assets", register::all_assets).await
     }
-
-    async fn check(&self) -> Result<Vec<String>, LedgerError> {
-        self.read("check the ledger", check::faults).await
-    }
 }
 
 /// Open rows as an answer of the store alone: where files belong to it, it would say too little.

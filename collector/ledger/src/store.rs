@@ -254,6 +254,10 @@ pub enum Record {
 /// A transactional store.
 #[async_trait]
 pub trait Store: Ledger {
+    /// Checks what lies in the store: structure of the file and the invariants of the rows. One line for
+    /// each fault found; empty means sound.
+    async fn check(&self) -> Result<Vec<String>, LedgerError>;
+
     /// The rows that lie in the store, in the order (hour, GPU, owner), and the current files of the
     /// range, at one moment.
     async fn open_gpu_hours(

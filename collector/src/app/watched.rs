@@ -195,10 +195,6 @@ impl Ledger for Watched {
     async fn assets(&self) -> Result<Vec<StoredAsset>, LedgerError> {
         self.inner.assets().await
     }
-
-    async fn check(&self) -> Result<Vec<String>, LedgerError> {
-        self.inner.check().await
-    }
 }
 
 #[cfg(test)]

@@ -192,6 +192,7 @@ fn batch(sequence: Sequence, samples: &[Sample], gpu: bool, power: MetricId, ene
 mod tests {
     use super::*;
     use crate::import::mapping::{EnergyUnit, NodeSource, TimeUnit};
+    use gpuledger_ledger::Store as _;
     use gpuledger_ledger::Wanted;
     use gpuledger_ledger::sqlite::SqliteLedger;
     use gpuledger_proto::ids::GpuUuid;

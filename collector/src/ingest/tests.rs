@@ -8,6 +8,7 @@ mod world;
 
 use super::node::UNCOMMITTED_BATCHES_MAX;
 use super::*;
+use gpuledger_ledger::Store as _;
 use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::{Hour, HourRange, OwnerKey, Wanted};
 use gpuledger_proto::ids::Epoch;
@@ -31,7 +32,7 @@ async fn batches_are_folded_committed_and_acknowledged() {
         ledger.gpu_hours(&Wanted::all(HourRange { from: Hour(0), to: Hour(u32::MAX) })).await.unwrap();
     assert_eq!(hours.len(), 1);
     assert_eq!(hours[0].0.owner, OwnerKey::FIRST_NAMED, "anna");
-    assert_eq!(ledger.check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(ledger.inner.check().await.unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test]

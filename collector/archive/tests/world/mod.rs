@@ -68,6 +68,17 @@ impl World {
         Self { folder, tap, archive, twin, nodes, owners, commits: 0 }
     }
 
+    /// What is wrong with the store, and with each of its current files when it is read whole.
+    pub async fn faults(&self) -> Vec<String> {
+        let mut faults = self.tap.check().await.unwrap();
+        for file in self.current().await {
+            if let Err(fault) = self.archive.day_rows(&file).await {
+                faults.push(format!("{} {fault}", file.path));
+            }
+        }
+        faults
+    }
+
     /// What one node adds, from what is stored of it.
     pub async fn commit_of(&mut self, draws: &[Draw]) -> NodeCommit {
         let draw = draws[0];

@@ -129,13 +129,13 @@ impl Ledger for Tap {
     async fn assets(&self) -> Result<Vec<StoredAsset>> {
         self.store.assets().await
     }
-    async fn check(&self) -> Result<Vec<String>> {
-        self.store.check().await
-    }
 }
 
 #[async_trait]
 impl Store for Tap {
+    async fn check(&self) -> Result<Vec<String>> {
+        self.store.check().await
+    }
     async fn open_gpu_hours(&self, wanted: &Wanted) -> Result<(Vec<(GpuHourKey, GpuHour)>, Vec<DayFile>)> {
         let answer = self.store.open_gpu_hours(wanted).await;
         self.do_meanwhile().await;

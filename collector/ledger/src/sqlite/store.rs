@@ -1,6 +1,6 @@
 //! What archive, backup and migration ask of the SQLite store.
 
-use super::{SqliteLedger, days, fault, identity, transfer};
+use super::{SqliteLedger, check, days, fault, identity, transfer};
 use crate::{
     CommitOutcome, Day, DayFile, GpuHour, GpuHourKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour,
     NodeKey, PendingFile, Publish, Record, Store, Table, Wanted,
@@ -10,6 +10,10 @@ use tokio::sync::mpsc;
 
 #[async_trait]
 impl Store for SqliteLedger {
+    async fn check(&self) -> Result<Vec<String>, LedgerError> {
+        self.read("check the ledger", check::faults).await
+    }
+
     async fn open_gpu_hours(
         &self,
         wanted: &Wanted,

@@ -3,7 +3,7 @@
 use super::{node, open, place, told};
 use gpuledger_ledger::postgres::PostgresLedger;
 use gpuledger_ledger::suite::samples::{self, Node};
-use gpuledger_ledger::{CommitOutcome, Ledger, LedgerError, Wanted};
+use gpuledger_ledger::{CommitOutcome, Ledger, LedgerError, Store as _, Wanted};
 use gpuledger_real_postgres::{Server, Settings};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

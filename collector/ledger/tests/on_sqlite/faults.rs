@@ -2,6 +2,7 @@
 //! goes on by itself once it is mended.
 
 use crate::{FileBed, beside, overwrite_root_of, told, written};
+use gpuledger_ledger::Store as _;
 use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::suite::samples::{self, ALWAYS, Node, row};
 use gpuledger_ledger::{CommitOutcome, Ledger, LedgerError, Wanted};

@@ -1,6 +1,7 @@
 //! A file that is moved away, or another one in its place, while the ledger is open.
 
 use crate::{FileBed, beside, written};
+use gpuledger_ledger::Store as _;
 use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::suite::samples::{self, ALWAYS, Node, row};
 use gpuledger_ledger::transfer::digest;

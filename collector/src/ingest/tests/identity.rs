@@ -4,6 +4,7 @@
 use super::support::*;
 use super::world::{World, counts};
 use super::*;
+use gpuledger_ledger::Store as _;
 use gpuledger_proto::ids::Epoch;
 use gpuledger_proto::v1::RefusalReason;
 use gpuledger_proto::v1::agent_message::Kind as Message;
@@ -340,5 +341,5 @@ async fn gpu_on_two_nodes_at_once() {
     assert_eq!(world.ledger.counted().await, truth(BATCHES));
     assert!(moved.0 + moved.1 > 0, "they never met");
     world.log.has("WARN", &["took GPUs over", "both report them"]);
-    assert_eq!(world.ledger.check().await.unwrap(), Vec::<String>::new());
+    assert_eq!(world.ledger.inner.check().await.unwrap(), Vec::<String>::new());
 }

@@ -335,7 +335,4 @@ impl Ledger for TestLedger {
     async fn assets(&self) -> Result<Vec<StoredAsset>, LedgerError> {
         self.inner.assets().await
     }
-    async fn check(&self) -> Result<Vec<String>, LedgerError> {
-        self.inner.check().await
-    }
 }

@@ -187,8 +187,4 @@ impl Ledger for SimLedger {
     async fn assets(&self) -> Result<Vec<StoredAsset>, LedgerError> {
         self.call(|ledger| async move { ledger.assets().await }).await
     }
-
-    async fn check(&self) -> Result<Vec<String>, LedgerError> {
-        self.call(|ledger| async move { ledger.check().await }).await
-    }
 }
