@@ -113,7 +113,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let watched = Arc::new(Watched::new(Arc::clone(&ledger), Arc::clone(&standing)));
     let mender = Arc::clone(&watched);
     background.spawn(async move { mender.mend().await });
-    let ingest = Ingest::start(watched, Arc::clone(&latest), Arc::clone(&health), config.ingest);
+    let ingest = Ingest::start(watched, Arc::clone(&latest), Arc::clone(&health), config.ingest, None);
     let exporter = exporter(&ledger, fleet, &latest, &health, &mut background);
     background.spawn(size::watch(config.ledger.clone(), health));
     let keeper = archive::keep(&config.archive, opened.archive.as_ref(), &mut background);

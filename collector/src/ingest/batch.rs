@@ -2,12 +2,14 @@
 
 use super::Refusal;
 use super::stream::{End, HURRY_BATCHES, Session, acknowledge};
+use super::tap::Offered;
 use crate::latest::Arrival;
 use gpuledger_ledger::OwnerKey;
 use gpuledger_proto::convert::batch_from_wire;
 use gpuledger_proto::frame::Batch;
 use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_proto::v1;
+use prost::Message;
 use std::sync::{Arc, PoisonError};
 
 impl Session {
@@ -31,24 +33,42 @@ impl Session {
                 None => Ok(()),
             };
         }
+        let kept = self.shared.tap.is_some().then(|| wire.encode_to_vec());
         let batch = batch_from_wire(wire, inventory.gpus.len() + 1)
             .map_err(|error| Refusal::of_batch(epoch, got, error.to_string()))?;
         let owners = self.shared.owners.resolve(&*self.shared.ledger, &batch.holdings).await?;
-        self.fold(epoch, &batch, &owners)?;
-        self.shared.events.batch_folded(batch.points());
         let arrival = Arrival { at_ms: (self.shared.clock)(), skew_ms: self.skew.ms() };
+        let offered = kept.map(|wire| Offered {
+            node: self.node.name.clone(),
+            epoch,
+            inventory: Arc::clone(&inventory),
+            arrived_ms: arrival.at_ms,
+            wire,
+        });
+        self.fold(epoch, &batch, &owners, offered)?;
+        self.shared.events.batch_folded(batch.points());
         self.shared.latest.update(&self.node.name, &inventory, &batch, arrival);
         Ok(())
     }
 
-    /// Folds, and counts the batch as waiting under the same lock: the commit task sees both or neither.
-    fn fold(&self, epoch: Epoch, batch: &Batch, owners: &[Vec<(OwnerKey, u32)>]) -> Result<(), Refusal> {
+    /// Folds, offers to the tap, and counts the batch as waiting under the same lock: the commit task
+    /// sees all of it or nothing.
+    fn fold(
+        &self,
+        epoch: Epoch,
+        batch: &Batch,
+        owners: &[Vec<(OwnerKey, u32)>],
+        offered: Option<Offered>,
+    ) -> Result<(), Refusal> {
         let now_ms = (self.shared.clock)();
         let mut inner = self.node.lock();
         let folded = match inner.fold_of(&self.mailbox)?.fold_by(now_ms, batch, owners) {
             Ok(folded) => folded,
             Err(error) => return Err(Refusal::of_batch(epoch, batch.sequence, error.to_string())),
         };
+        if let (Some(tap), Some(offered)) = (&self.shared.tap, offered) {
+            tap.offer(offered);
+        }
         inner.waiting += 1;
         inner.lost_batches += folded.lost_batches;
         inner.ahead_samples += folded.ahead_samples;

@@ -61,6 +61,10 @@ async fn round(shared: &Shared) -> Result<(), LedgerError> {
         changed.into_iter().filter_map(|node| node.take().map(|delta| Taken { node, delta })).collect();
     // A busy node whose GPU has moved on would else commit first each time and never let go of it.
     taken.sort_by_key(|one| one.delta.commit.taken.is_empty());
+    // An agent forgets what is committed, so it has to be durable in the tap before.
+    if let (Some(tap), false) = (&shared.tap, taken.is_empty()) {
+        tap.sync().await;
+    }
     let mut pause = RETRY_FIRST;
     let mut last_attempts = 0;
     while !taken.is_empty() {

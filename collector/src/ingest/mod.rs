@@ -14,6 +14,7 @@
 //! - [`node`]: what a stream and the commit task share.
 //! - [`commit`]: one transaction an interval; only then acknowledgements.
 //! - [`owners`]: numbers of owners, remembered.
+//! - [`tap`]: where whole batches leave for remote write.
 //! - [`events`]: what happened, for operators.
 //!
 //! Invariants: an acknowledgement follows the commit that holds the batch; a node has at most one
@@ -31,6 +32,7 @@ mod owners;
 mod segment;
 mod skew;
 mod stream;
+pub mod tap;
 #[cfg(test)]
 mod tests;
 
@@ -46,6 +48,7 @@ use node::{Mailbox, Node};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tap::Tap;
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -121,6 +124,7 @@ struct Shared {
     options: IngestOptions,
     clock: Clock,
     owners: owners::Owners,
+    tap: Option<Arc<dyn Tap>>,
     nodes: Mutex<BTreeMap<NodeName, Arc<Node>>>,
     /// Nodes that have something to commit.
     changed: Mutex<Vec<Arc<Node>>>,
@@ -133,23 +137,36 @@ struct Shared {
 }
 
 impl Ingest {
-    /// Starts the commit task. Must be called within a runtime.
+    /// Starts the commit task. Must be called within a runtime. The tap, where there is one, is offered
+    /// every batch.
     pub fn start(
         ledger: Arc<dyn Ledger>,
         latest: Arc<Latest>,
         health: Arc<Health>,
         options: IngestOptions,
+        tap: Option<Arc<dyn Tap>>,
     ) -> Arc<Self> {
-        Self::start_by(ledger, latest, health, options, Arc::new(wall_ms))
+        Self::begin(ledger, latest, health, options, Arc::new(wall_ms), tap)
     }
 
-    /// [`Ingest::start`] by another clock.
+    /// [`Ingest::start`] by another clock and without a tap.
     pub fn start_by(
         ledger: Arc<dyn Ledger>,
         latest: Arc<Latest>,
         health: Arc<Health>,
         options: IngestOptions,
         clock: Clock,
+    ) -> Arc<Self> {
+        Self::begin(ledger, latest, health, options, clock, None)
+    }
+
+    fn begin(
+        ledger: Arc<dyn Ledger>,
+        latest: Arc<Latest>,
+        health: Arc<Health>,
+        options: IngestOptions,
+        clock: Clock,
+        tap: Option<Arc<dyn Tap>>,
     ) -> Arc<Self> {
         let shared = Arc::new(Shared {
             ledger,
@@ -158,6 +175,7 @@ impl Ingest {
             options,
             clock,
             owners: owners::Owners::default(),
+            tap,
             nodes: Mutex::default(),
             changed: Mutex::default(),
             hurry: Notify::new(),
