@@ -1,0 +1,1 @@
+//! Certificate files of agents and collectors.
