@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod costing;

@@ -1,1 +1,14 @@
-//! Certificate files of agents and collectors.
+//! Certificate files of agents and collectors: what is read from them, what is wrong with them, and
+//! when they have changed.
+//!
+//! Both sides have three files: the CA that the other side's certificate comes from, the own
+//! certificate, and its key. [`Files`] names them, [`Material`] is what they held when they were found
+//! good together, [`Watch`] notices that they have changed, and [`Problem`] says in one sentence why a
+//! connection failed for their sake.
+//!
+//! A node is whom its certificate names ([`Certificate::node`]): in the name `gpuledger://node/NAME`
+//! among its alternative names or, where there is none, in its only DNS name.
+
+mod certificate;
+
+pub use certificate::{Certificate, NODE_URI, NoNode, NotACertificate, Purpose};

@@ -7,17 +7,25 @@ use gpuledger_tidy::{File, Findings, has_word, root, tree};
 use std::collections::BTreeMap;
 
 /// Each crate of the product and the crates of the workspace that it may depend on, tests included.
-const MAY_DEPEND: [(&str, &[&str]); 8] = [
+const MAY_DEPEND: [(&str, &[&str]); 9] = [
     ("proto/units", &[]),
     ("proto", &["gpuledger-units"]),
+    ("proto/tls", &["gpuledger-proto"]),
     ("agent/spool", &[]),
-    ("agent", &["gpuledger-units", "gpuledger-proto", "gpuledger-spool"]),
+    ("agent", &["gpuledger-units", "gpuledger-proto", "gpuledger-spool", "gpuledger-tls"]),
     ("collector/tco", &["gpuledger-units"]),
     ("collector/ledger", &["gpuledger-units", "gpuledger-proto", "gpuledger-real-postgres"]),
     ("collector/archive", &["gpuledger-units", "gpuledger-proto", "gpuledger-ledger"]),
     (
         "collector",
-        &["gpuledger-units", "gpuledger-proto", "gpuledger-ledger", "gpuledger-archive", "gpuledger-tco"],
+        &[
+            "gpuledger-units",
+            "gpuledger-proto",
+            "gpuledger-tls",
+            "gpuledger-ledger",
+            "gpuledger-archive",
+            "gpuledger-tco",
+        ],
     ),
 ];
 
