@@ -14,7 +14,9 @@ pub use inventory::{inventory_from_wire, inventory_to_wire};
 use crate::catalogue::GPU_HOLDER;
 use crate::frame::{Batch, Column, Holding, Owner, OwnerKind, Share};
 use crate::ids::Sequence;
-use crate::limits::{HOLDINGS_PER_BATCH_MAX, NAME_BYTES_MAX, SHARES_PER_HOLDING_MAX};
+use crate::limits::{
+    HOLDINGS_PER_BATCH_MAX, NAME_BYTES_MAX, SEQUENCE_MAX, SHARES_PER_BATCH_MAX, SHARES_PER_HOLDING_MAX,
+};
 use crate::reading::Reading;
 use crate::{column, v1};
 
@@ -33,16 +35,23 @@ pub fn batch_to_wire(batch: &Batch) -> v1::Batch {
 
 /// Checks and converts a batch of a node with `devices` devices, the node itself included.
 pub fn batch_from_wire(wire: v1::Batch, devices: usize) -> Result<Batch, Malformed> {
-    if wire.sequence == 0 {
-        return Err(Malformed::at("batch.sequence", Fault::Missing));
-    }
+    let sequence = sequence_from_wire(wire.sequence, "batch.sequence")?;
     let samples = usize::try_from(wire.samples).unwrap_or(usize::MAX);
     let holdings = holdings_from_wire(wire.holdings)?;
     let (stamps, columns) = column::decode(&wire.columns, samples, devices)?;
     for column in columns.iter().filter(|c| c.metric == GPU_HOLDER) {
         check_holders(column, holdings.len())?;
     }
-    Ok(Batch { sequence: Sequence(wire.sequence), stamps, holdings, columns })
+    Ok(Batch { sequence, stamps, holdings, columns })
+}
+
+/// A sequence that something is to have. 0 stands for none.
+pub fn sequence_from_wire(wire: u64, place: &str) -> Result<Sequence, Malformed> {
+    if wire == 0 {
+        return Err(Malformed::at(place, Fault::Missing));
+    }
+    Fault::check_range("sequence", wire, 1, SEQUENCE_MAX).map_err(|fault| Malformed::at(place, fault))?;
+    Ok(Sequence(wire))
 }
 
 fn check_holders(column: &Column, holdings: usize) -> Result<(), Malformed> {
@@ -58,6 +67,9 @@ fn check_holders(column: &Column, holdings: usize) -> Result<(), Malformed> {
 
 fn holdings_from_wire(wire: Vec<v1::Holding>) -> Result<Vec<Holding>, Malformed> {
     Fault::check_range("number of holdings", wire.len() as u64, 0, HOLDINGS_PER_BATCH_MAX as u64)
+        .map_err(|fault| Malformed::at("batch.holdings", fault))?;
+    let shares: usize = wire.iter().map(|holding| holding.shares.len()).sum();
+    Fault::check_range("number of shares", shares as u64, 0, SHARES_PER_BATCH_MAX as u64)
         .map_err(|fault| Malformed::at("batch.holdings", fault))?;
     wire.into_iter()
         .enumerate()

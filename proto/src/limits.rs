@@ -10,9 +10,15 @@ pub const COLUMNS_PER_BATCH_MAX: usize = 16_384;
 pub const HOLDINGS_PER_BATCH_MAX: usize = 4_096;
 /// Owners that share one GPU at one moment.
 pub const SHARES_PER_HOLDING_MAX: usize = 64;
+/// Shares of all holdings of one batch: every GPU of the largest node shared by as many as may.
+pub const SHARES_PER_BATCH_MAX: usize = (DEVICES_PER_NODE_MAX - 1) * SHARES_PER_HOLDING_MAX;
+/// The last sequence of an epoch: one a millisecond for thirty years. Above it a hole or a next one could
+/// not be counted.
+pub const SEQUENCE_MAX: u64 = 1 << 40;
 /// Bytes of any name: node, model, owner, job.
 pub const NAME_BYTES_MAX: usize = 253;
 /// Bytes of one message: an hour of 16 GPUs at 1 Hz uncompressed is below it.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Values of one batch that are decoded: bounds the memory that a small message can claim.
-pub const VALUES_PER_BATCH_MAX: usize = 4 * 1024 * 1024;
+/// Values of one batch: twice what an agent puts into one. Bounds the memory that a small message can
+/// claim to 8 MiB.
+pub const VALUES_PER_BATCH_MAX: usize = 512 * 1024;

@@ -62,6 +62,7 @@ fn each_wrong_field_of_a_batch_is_named_with_its_limit() {
     let long = "x".repeat(NAME_BYTES_MAX + 1);
     let cases: Vec<(String, &str)> = vec![
         (refused(|b| b.sequence = 0), "batch.sequence: required field is missing"),
+        (refused(|b| b.sequence = SEQUENCE_MAX + 1), "batch.sequence: sequence 1099511627777 is out of range"),
         (refused(|b| b.samples = 0), "samples 0 is out of range, allowed is 1 to 4096"),
         (refused(|b| b.samples = 4_097), "samples 4097 is out of range"),
         (
@@ -91,6 +92,13 @@ fn each_wrong_field_of_a_batch_is_named_with_its_limit() {
         (
             refused(|b| b.holdings = vec![v1::Holding::default(); HOLDINGS_PER_BATCH_MAX + 1]),
             "number of holdings 4097",
+        ),
+        (
+            refused(|b| {
+                let crowd = v1::Holding { shares: vec![v1::Share::default(); SHARES_PER_HOLDING_MAX] };
+                b.holdings = vec![crowd; SHARES_PER_BATCH_MAX / SHARES_PER_HOLDING_MAX + 1];
+            }),
+            "batch.holdings: number of shares 16448 is out of range, allowed is 0 to 16384",
         ),
         (refused(|b| b.columns.truncate(9)), "columns, byte"),
     ];
