@@ -8,8 +8,8 @@ use crate::table::{Kind, Row};
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use gpuledger_ledger::{
-    Columns, CommitOutcome, DayFile, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger,
-    LedgerError, NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, Registered,
+    Columns, CommitOutcome, DayFile, GpuHour, GpuHourKey, GpuRecord, Hour, HourRange, Ledger, LedgerError,
+    LedgerTotals, NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, Registered,
     StoredAsset, Wanted,
 };
 use gpuledger_proto::frame::{Inventory, Owner};
@@ -145,16 +145,22 @@ impl Ledger for ArchivedLedger {
         self.store.all_owners().await
     }
 
-    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<gpuledger_ledger::GpuHourStream, LedgerError> {
         const OPERATION: &str = "read hours of GPUs";
         let subjects = wanted.gpus.as_ref().map(|gpus| Arc::new(gpus.iter().map(|gpu| gpu.0).collect()));
         let asked = Asked { range: wanted.range, subjects, columns: wanted.columns };
         let mut attempts = self.attempts(OPERATION);
         loop {
-            let (open, files) = self.store.open_gpu_hours(wanted).await?;
+            let (open, files) = self.store.open_gpu_rows(wanted).await?;
             match self.rows_of(files, &asked, stored::to_gpu, OPERATION).await? {
                 Outcome::Read(rows) => {
-                    return Ok(together(rows, open, |row| row.0, |row, other| row.1.merge(&other.1))?);
+                    let mut rows = together(rows, open, |row| row.0, |row, other| row.1.merge(&other.1))?;
+                    let day = |row: &(GpuHourKey, GpuHour)| gpuledger_ledger::Day::of(row.0.hour);
+                    rows.sort_by_key(|row| (day(row), row.0.gpu, row.0.hour, row.0.owner));
+                    let pieces = rows.chunk_by(|a, b| day(a) == day(b)).flat_map(|rows| rows.chunks(8_192));
+                    let pieces = pieces
+                        .filter_map(|rows| Some(gpuledger_ledger::GpuHours::of(day(rows.first()?), rows)));
+                    return Ok(gpuledger_ledger::GpuHourStream::of(pieces.collect()));
                 }
                 Outcome::Missing(file) => attempts.missed(&file)?,
             }
@@ -177,8 +183,8 @@ impl Ledger for ArchivedLedger {
         }
     }
 
-    async fn gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError> {
-        self.all_gpu_totals().await
+    async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
+        self.all_totals().await
     }
 
     async fn put_assets(&self, assets: Vec<StoredAsset>) -> Result<(), LedgerError> {

@@ -41,7 +41,7 @@ impl Stored for GpuHour {
         store: &dyn Store,
         range: HourRange,
     ) -> Result<(Vec<Row<Self>>, Vec<DayFile>), LedgerError> {
-        let (rows, files) = store.open_gpu_hours(&Wanted::all(range)).await?;
+        let (rows, files) = store.open_gpu_rows(&Wanted::all(range)).await?;
         Ok((rows.into_iter().map(|(key, row)| of_gpu(key, row)).collect(), files))
     }
 

@@ -9,7 +9,7 @@ use crate::ArchivedLedger;
 use crate::expire::by_subject;
 use crate::files::FileFault;
 use crate::table::Row;
-use gpuledger_ledger::{DayFile, GpuHour, GpuKey, GpuTotal, LedgerError};
+use gpuledger_ledger::{DayFile, GpuHour, GpuKey, GpuTotal, LedgerError, LedgerTotals};
 use gpuledger_units::Overflow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,11 +23,11 @@ pub struct Totals {
 const OPERATION: &str = "add up all hours of GPUs";
 
 impl ArchivedLedger {
-    pub(crate) async fn all_gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError> {
+    pub(crate) async fn all_totals(&self) -> Result<LedgerTotals, LedgerError> {
         let mut totals = self.totals.lock().await;
         let mut attempts = self.attempts(OPERATION);
         let open = loop {
-            let (open, files) = self.store.open_gpu_totals().await?;
+            let (open, files) = self.store.open_totals().await?;
             match self.follow(&mut totals, files).await? {
                 None => break open,
                 Some(missing) => attempts.missed(&missing)?,
@@ -35,10 +35,11 @@ impl ArchivedLedger {
         };
         let mut all = totals.sums.clone();
         drop(totals);
-        for total in open {
+        for total in open.gpus {
             all.entry(total.gpu.0).or_default().merge(&total.total)?;
         }
-        Ok(all.into_iter().map(|(gpu, total)| GpuTotal { gpu: GpuKey(gpu), total }).collect())
+        let gpus = all.into_iter().map(|(gpu, total)| GpuTotal { gpu: GpuKey(gpu), total }).collect();
+        Ok(LedgerTotals { gpus, versions: open.versions })
     }
 
     /// Brings the sums to exactly these files, file by file: what was read before a failure stays. Gives

@@ -20,7 +20,7 @@ async fn a_closed_day_reads_as_before_and_its_rows_have_left_the_store() {
     world.add_day(1).await;
     assert_eq!(world.close_well(1).await, 2, "one file a table");
     world.assert_equal().await;
-    let (open, files) = world.tap.open_gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
+    let (open, files) = world.tap.open_gpu_rows(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
     assert!(open.iter().all(|(key, _)| Day::of(key.hour) == Day(DAY.0 + 1)), "{open:?}");
     assert_eq!(files.len(), 1);
     assert_eq!(files[0].version, 1);
@@ -72,7 +72,7 @@ async fn rows_of_a_new_key_that_come_while_a_day_is_closed_stay_in_the_store() {
     world.tap.set(Trap::Commits(vec![commit]));
     assert_eq!(world.close_well(1).await, 2);
     world.assert_equal().await;
-    let (open, _) = world.tap.open_gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
+    let (open, _) = world.tap.open_gpu_rows(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
     assert_eq!(open.len(), 1);
 }
 
@@ -249,7 +249,7 @@ async fn what_expires_leaves_the_reports_and_stays_in_the_totals() {
     let expiry = world.archive.expire(Day(DAY.0 + 1), NOW_MS).await;
     assert_eq!(expiry.expired.len(), 2);
     assert_eq!(world.archive.gpu_totals().await.unwrap(), before);
-    let rows = world.archive.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
+    let rows = world.archive.gpu_rows(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
     assert!(rows.iter().all(|(key, _)| Day::of(key.hour) == Day(DAY.0 + 1)));
     world.assert_equal_in(Day(DAY.0 + 1).hours()).await;
     assert_eq!(world.archive.gc(GcOptions::default(), NOW_MS + 1).await.unwrap(), []);
@@ -278,8 +278,8 @@ async fn only_what_is_asked_for_is_given() {
         gpus: Some(Arc::new(BTreeSet::from([gpu]))),
         columns: Columns::ENERGY,
     };
-    let rows = world.archive.gpu_hours(&wanted).await.unwrap();
-    let expected = world.twin.gpu_hours(&Wanted { columns: Columns::ALL, ..wanted.clone() }).await.unwrap();
+    let rows = world.archive.gpu_rows(&wanted).await.unwrap();
+    let expected = world.twin.gpu_rows(&Wanted { columns: Columns::ALL, ..wanted.clone() }).await.unwrap();
     let energy = |row: &GpuHour| GpuHour {
         counter_mj: row.counter_mj,
         gap_mj: row.gap_mj,
@@ -289,10 +289,10 @@ async fn only_what_is_asked_for_is_given() {
     assert_eq!(rows.len(), 2);
     assert_eq!(rows, expected.iter().map(|(key, row)| (*key, energy(row))).collect::<Vec<_>>());
     let nothing = Wanted { gpus: Some(Arc::default()), ..wanted.clone() };
-    assert_eq!(world.archive.gpu_hours(&nothing).await.unwrap(), []);
+    assert_eq!(world.archive.gpu_rows(&nothing).await.unwrap(), []);
     let of_all_time = Wanted { range: HourRange::ALWAYS, columns: Columns::ALL, ..wanted };
-    let rows = world.archive.gpu_hours(&of_all_time).await.unwrap();
-    assert_eq!(rows, world.twin.gpu_hours(&of_all_time).await.unwrap());
+    let rows = world.archive.gpu_rows(&of_all_time).await.unwrap();
+    assert_eq!(rows, world.twin.gpu_rows(&of_all_time).await.unwrap());
 }
 
 #[tokio::test]
@@ -315,7 +315,7 @@ async fn a_number_beyond_63_bits_keeps_its_day_open_and_is_told() {
             assert!(closing.failures[0].to_string().contains("overflows"), "{closing:?}");
         }
     }
-    let (open, _) = world.tap.open_gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
+    let (open, _) = world.tap.open_gpu_rows(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
     assert_eq!(open.len(), 1, "nothing was taken");
 }
 
@@ -342,7 +342,7 @@ async fn an_object_store_is_read_and_cleared_up_as_a_folder_is() {
     for file in world.current().await {
         objects.delete(&file.path.clone().into()).await.unwrap();
     }
-    let error = world.archive.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err().to_string();
+    let error = world.archive.gpu_rows(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err().to_string();
     assert!(
         error.contains("s3://fleet/days/gpu_hours/") && error.contains("is missing: bring it back"),
         "{error}"

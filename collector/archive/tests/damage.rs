@@ -32,7 +32,7 @@ async fn a_changed_byte_is_told_with_the_name_of_its_file_and_never_reaches_a_re
     let place = world.place(&file);
     let sound = std::fs::read(&place).unwrap();
     let wanted = Wanted { columns: Columns::TIME.and(Columns::ENERGY), ..Wanted::all(HourRange::ALWAYS) };
-    let expected = world.archive.gpu_hours(&wanted).await.unwrap();
+    let expected = world.archive.gpu_rows(&wanted).await.unwrap();
     let mut refused = 0;
     for position in (0..sound.len()).step_by(11) {
         let mut bytes = sound.clone();
@@ -41,7 +41,7 @@ async fn a_changed_byte_is_told_with_the_name_of_its_file_and_never_reaches_a_re
         let fault = one_fault(&world).await;
         assert!(fault.contains(&file.path) && fault.contains("SHA-256"), "{fault}");
         // A byte of a column that is not asked for, or of a name, may pass unseen: it changes nothing.
-        match world.archive.gpu_hours(&wanted).await {
+        match world.archive.gpu_rows(&wanted).await {
             Ok(rows) => assert!(rows == expected, "byte {position}"),
             Err(error) => {
                 refused += 1;
@@ -61,20 +61,20 @@ async fn a_missing_a_short_and_another_file_are_told_apart() {
     let sound = std::fs::read(&place).unwrap();
     std::fs::remove_file(&place).unwrap();
     assert!(one_fault(&world).await.ends_with("is missing"));
-    let error = world.archive.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err();
+    let error = world.archive.gpu_rows(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err();
     assert!(error.to_string().contains(&format!("{} is missing: bring it back", file.path)), "{error}");
     std::fs::write(&place, &sound[..sound.len() - 1]).unwrap();
     assert!(one_fault(&world).await.contains("bytes, the ledger says"));
-    world.archive.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err();
+    world.archive.gpu_rows(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err();
     std::fs::write(&place, b"").unwrap();
-    world.archive.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err();
+    world.archive.gpu_rows(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err();
     // The next version under the old name: sound in itself, but not the file that was entered.
     std::fs::write(&place, &sound).unwrap();
     world.add(&[Draw { node: 0, gpu: 0, hour: 1, owner: 0, amount: 5 }]).await;
     world.close_well(1).await;
     let next = world.current().await.into_iter().find(|file| file.table == Table::GpuHours).unwrap();
     std::fs::copy(&place, world.place(&next)).unwrap();
-    let error = world.archive.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err();
+    let error = world.archive.gpu_rows(&Wanted::all(HourRange::ALWAYS)).await.unwrap_err();
     assert!(error.to_string().contains(&next.path), "{error}");
     assert!(one_fault(&world).await.contains(&next.path));
 }

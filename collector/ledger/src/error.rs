@@ -47,6 +47,9 @@ pub enum LedgerError {
     NotEmpty { ledger: String },
     #[error("cannot {operation}: the archived file {file} {fault}")]
     Archive { operation: &'static str, file: String, fault: String },
+    /// What was read so far is of a moment that is over: whoever reads begins anew.
+    #[error("cannot {operation}: the archived file {file} was replaced by a newer one meanwhile; try again")]
+    Superseded { operation: &'static str, file: String },
 }
 
 impl LedgerError {

@@ -9,23 +9,27 @@
 
 mod columns;
 mod error;
+mod hours;
 mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod sqlite;
 mod store;
+pub mod stream;
 pub mod suite;
 pub mod transfer;
+mod wanted;
 
 pub use error::LedgerError;
+pub use hours::*;
 pub use model::*;
 pub use store::*;
+pub use stream::{GpuHourStream, gather};
+pub use wanted::*;
 
 use async_trait::async_trait;
 use gpuledger_proto::frame::{Inventory, Owner};
 use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
-use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// A half-open range of hours: `from` is in it, `to` is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,58 +41,6 @@ pub struct HourRange {
 impl HourRange {
     /// Every hour that there can be.
     pub const ALWAYS: Self = Self { from: Hour(0), to: Hour(u32::MAX) };
-}
-
-/// Which GPU rows somebody asks for. What is not asked for need not be read: that is what makes a
-/// report over closed days cheap.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    pub range: HourRange,
-    /// Only rows of these GPUs; `None` for all.
-    pub gpus: Option<Arc<BTreeSet<GpuKey>>>,
-    /// Columns that are needed. Others may be given too, or as their default.
-    pub columns: Columns,
-}
-
-impl Wanted {
-    /// Everything of a range.
-    pub const fn all(range: HourRange) -> Self {
-        Self { range, gpus: None, columns: Columns::ALL }
-    }
-
-    /// Whether rows of this GPU are asked for.
-    pub fn has(&self, gpu: GpuKey) -> bool {
-        self.gpus.as_ref().is_none_or(|gpus| gpus.contains(&gpu))
-    }
-}
-
-/// A set of the columns of [`GpuHour`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Columns(u16);
-
-impl Columns {
-    pub const ALL: Self = Self(u16::MAX);
-    /// The four states.
-    pub const TIME: Self = Self(1);
-    /// `counter_mj`, `gap_mj`, `estimated_mj`.
-    pub const ENERGY: Self = Self(1 << 1);
-    pub const ACTIVE_ENERGY: Self = Self(1 << 2);
-    /// `busy_ppm_ms`, `busy_known_ms`.
-    pub const BUSY: Self = Self(1 << 3);
-    pub const MEMORY: Self = Self(1 << 4);
-    pub const THROTTLED: Self = Self(1 << 5);
-    /// Both maxima.
-    pub const MAXIMA: Self = Self(1 << 6);
-    pub const SAMPLES: Self = Self(1 << 7);
-
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub const fn has(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
 }
 
 /// A GPU's number, and the node whose memory its chain is in.
@@ -103,6 +55,16 @@ pub struct Registered {
 pub struct GpuTotal {
     pub gpu: GpuKey,
     pub total: GpuHour,
+}
+
+/// What the ledger holds of all GPUs at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LedgerTotals {
+    /// By number.
+    pub gpus: Vec<GpuTotal>,
+    /// The version of every node's state, by number: a commit that began from this version or from a
+    /// later one is not in the sums. A node that is not here has not committed.
+    pub versions: Vec<(NodeKey, u64)>,
 }
 
 /// An asset that was imported: one opaque document under its serial.
@@ -145,13 +107,30 @@ pub trait Ledger: Send + Sync + 'static {
     /// Every named owner, by number.
     async fn all_owners(&self) -> Result<Vec<OwnerRecord>, LedgerError>;
 
-    /// GPU rows in the order (hour, GPU, owner). A store by itself refuses a range of which days are
-    /// closed ([`LedgerError::Archived`]): rather nothing than too little.
-    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError>;
+    /// GPU rows of one moment, piece by piece: day by day, each in the order (GPU, hour, owner), which is
+    /// that of the files of closed days. A store by itself refuses a range of which days are closed
+    /// ([`LedgerError::Archived`]): rather nothing than too little. The stream can end with
+    /// [`LedgerError::Superseded`]: [`gather`] then begins anew.
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<GpuHourStream, LedgerError>;
+    /// The same all at once in the order (hour, GPU, owner): for what is known to be small.
+    async fn gpu_rows(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
+        let wanted = Wanted { columns: wanted.columns.and(Columns::KEYS), ..wanted.clone() };
+        let take = |rows: &mut Vec<_>, piece: GpuHours| {
+            rows.extend(piece.iter());
+            Ok(())
+        };
+        let mut rows = gather(self, &wanted, Vec::new, take).await?;
+        rows.sort_unstable_by_key(|(key, _)| *key);
+        Ok(rows)
+    }
     /// Node rows of a range in the order (hour, node).
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError>;
-    /// Sum over all rows of each GPU, by number. Maxima are over all rows.
-    async fn gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError>;
+    /// Sum over all rows of each GPU, maxima over all rows, and which commits are in them.
+    async fn totals(&self) -> Result<LedgerTotals, LedgerError>;
+    /// The sums alone.
+    async fn gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError> {
+        Ok(self.totals().await?.gpus)
+    }
 
     /// Adds or replaces assets by serial, all or none.
     async fn put_assets(&self, assets: Vec<StoredAsset>) -> Result<(), LedgerError>;

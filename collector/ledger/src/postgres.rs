@@ -42,12 +42,13 @@ mod pool;
 mod read;
 mod register;
 mod rows;
+mod stream;
 mod tls;
 mod transfer;
 
 use crate::{
-    CommitOutcome, Day, DayFile, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger,
-    LedgerError, NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, PendingFile,
+    CommitOutcome, Day, DayFile, GpuHourStream, GpuRecord, GpuTotal, Hour, HourRange, Ledger, LedgerError,
+    LedgerTotals, NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, PendingFile,
     Publish, Record, Registered, Store, StoredAsset, Table, Wanted,
 };
 use address::Address;
@@ -166,7 +167,7 @@ impl Ledger for PostgresLedger {
         read!(self, "list owners", Short, tx => register::all_owners(tx))
     }
 
-    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<GpuHourStream, LedgerError> {
         alone("read GPU hours", self.open_gpu_hours(wanted).await?)
     }
 
@@ -174,8 +175,8 @@ impl Ledger for PostgresLedger {
         alone("read node hours", self.open_node_hours(range).await?)
     }
 
-    async fn gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError> {
-        alone("sum GPU hours", self.open_gpu_totals().await?)
+    async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
+        alone("sum GPU hours", self.open_totals().await?)
     }
 
     async fn put_assets(&self, assets: Vec<StoredAsset>) -> Result<(), LedgerError> {
@@ -193,11 +194,8 @@ impl Store for PostgresLedger {
         read!(self, "check the ledger", Long, tx => check::faults(tx))
     }
 
-    async fn open_gpu_hours(
-        &self,
-        wanted: &Wanted,
-    ) -> Result<(Vec<(GpuHourKey, GpuHour)>, Vec<DayFile>), LedgerError> {
-        read!(self, "read GPU hours", Long, tx => days::open_gpu_hours(tx, wanted))
+    async fn open_gpu_hours(&self, wanted: &Wanted) -> Result<(GpuHourStream, Vec<DayFile>), LedgerError> {
+        self.stream(wanted).await
     }
 
     async fn open_node_hours(
@@ -207,8 +205,8 @@ impl Store for PostgresLedger {
         read!(self, "read node hours", Long, tx => days::open_node_hours(tx, range))
     }
 
-    async fn open_gpu_totals(&self) -> Result<(Vec<GpuTotal>, Vec<DayFile>), LedgerError> {
-        read!(self, "sum GPU hours", Long, tx => days::open_gpu_totals(tx))
+    async fn open_totals(&self) -> Result<(LedgerTotals, Vec<DayFile>), LedgerError> {
+        read!(self, "sum GPU hours", Long, tx => days::open_totals(tx))
     }
 
     async fn expired(&self) -> Result<(Vec<GpuTotal>, Vec<(NodeKey, NodeHour)>), LedgerError> {
@@ -216,7 +214,8 @@ impl Store for PostgresLedger {
     }
 
     async fn open_days(&self, table: Table, before: Day) -> Result<Vec<Day>, LedgerError> {
-        read!(self, "list days", Short, tx => days::open_days(tx, table, before))
+        let range = HourRange { from: Hour(0), to: before.first_hour() };
+        read!(self, "list days", Short, tx => days::open_days(tx, table, range))
     }
 
     async fn files(&self) -> Result<Vec<DayFile>, LedgerError> {

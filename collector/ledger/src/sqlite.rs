@@ -27,13 +27,14 @@ mod register;
 mod rows;
 mod site;
 mod store;
+mod stream;
 mod transfer;
 mod writer;
 
 pub use backup::{BackedUp, BackupError};
 
 use crate::{
-    CommitOutcome, DayFile, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger, LedgerError,
+    CommitOutcome, DayFile, GpuHourStream, GpuRecord, Hour, HourRange, Ledger, LedgerError, LedgerTotals,
     NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, Registered, Store,
     StoredAsset, Wanted,
 };
@@ -152,7 +153,7 @@ impl Ledger for SqliteLedger {
         self.read("list owners", register::all_owners).await
     }
 
-    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<GpuHourStream, LedgerError> {
         alone("read GPU hours", self.open_gpu_hours(wanted).await?)
     }
 
@@ -160,8 +161,8 @@ impl Ledger for SqliteLedger {
         alone("read node hours", self.open_node_hours(range).await?)
     }
 
-    async fn gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError> {
-        alone("sum GPU hours", self.open_gpu_totals().await?)
+    async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
+        alone("sum GPU hours", self.open_totals().await?)
     }
 
     async fn put_assets(&self, assets: Vec<StoredAsset>) -> Result<(), LedgerError> {

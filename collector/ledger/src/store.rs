@@ -31,8 +31,8 @@
 //! without was cut off, and nothing of it is kept.
 
 use crate::{
-    CommitOutcome, Day, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger, LedgerError,
-    NodeHour, NodeKey, NodeRecord, NodeState, OwnerRecord, StoredAsset, Wanted,
+    CommitOutcome, Day, GpuHour, GpuHourKey, GpuHourStream, GpuRecord, GpuTotal, Hour, HourRange, Ledger,
+    LedgerError, LedgerTotals, NodeHour, NodeKey, NodeRecord, NodeState, OwnerRecord, StoredAsset, Wanted,
 };
 use async_trait::async_trait;
 use gpuledger_proto::ids::{Epoch, Sequence};
@@ -258,20 +258,25 @@ pub trait Store: Ledger {
     /// each fault found; empty means sound.
     async fn check(&self) -> Result<Vec<String>, LedgerError>;
 
-    /// The rows that lie in the store, in the order (hour, GPU, owner), and the current files of the
-    /// range, at one moment.
-    async fn open_gpu_hours(
+    /// The rows that lie in the store, in the order of [`Ledger::gpu_hours`], and the current files of the
+    /// range by day, at one moment: that moment lasts until the stream ends or is dropped.
+    async fn open_gpu_hours(&self, wanted: &Wanted) -> Result<(GpuHourStream, Vec<DayFile>), LedgerError>;
+    /// The same all at once, in the order (hour, GPU, owner).
+    async fn open_gpu_rows(
         &self,
         wanted: &Wanted,
-    ) -> Result<(Vec<(GpuHourKey, GpuHour)>, Vec<DayFile>), LedgerError>;
+    ) -> Result<(Vec<(GpuHourKey, GpuHour)>, Vec<DayFile>), LedgerError> {
+        let (rows, files) = self.open_gpu_hours(wanted).await?;
+        Ok((rows.rows().await?, files))
+    }
     /// The same for nodes, in the order (hour, node).
     async fn open_node_hours(
         &self,
         range: HourRange,
     ) -> Result<(Vec<(Hour, NodeKey, NodeHour)>, Vec<DayFile>), LedgerError>;
-    /// Sums of what lies in the store and of what has expired, by GPU, and all current files of
-    /// GPU rows, at one moment.
-    async fn open_gpu_totals(&self) -> Result<(Vec<GpuTotal>, Vec<DayFile>), LedgerError>;
+    /// Sums of what lies in the store and of what has expired, by GPU, the versions of all nodes and all
+    /// current files of GPU rows, at one moment.
+    async fn open_totals(&self) -> Result<(LedgerTotals, Vec<DayFile>), LedgerError>;
     /// What has expired, in all: by GPU and by node.
     async fn expired(&self) -> Result<(Vec<GpuTotal>, Vec<(NodeKey, NodeHour)>), LedgerError>;
 

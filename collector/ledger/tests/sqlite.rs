@@ -271,7 +271,7 @@ async fn a_killed_writer_loses_nothing_that_it_told_and_leaves_no_half_commit() 
         let version = ledger.state(node.key).await.unwrap().version;
         assert!(version >= told, "{told} were told, {version} are there");
         assert_eq!(ledger.sequence(node.key, node.epoch()).await.unwrap().0, version);
-        let row = ledger.gpu_hours(&Wanted::all(samples::ALWAYS)).await.unwrap()[0].1;
+        let row = ledger.gpu_rows(&Wanted::all(samples::ALWAYS)).await.unwrap()[0].1;
         assert_eq!(row.samples, version * samples::row().samples, "rows and version are one");
         assert_eq!(row.counter_mj.0, version * samples::row().counter_mj.0);
         let faults = ledger.check().await.unwrap();

@@ -4,12 +4,15 @@
 //! in the log. The end is told as well, once. Ingest tries its commits again by itself; what else
 //! failed has refused an agent, and is tried again here: an agent that was sent away by whoever asks
 //! `/readyz` would not come back to show that all is well.
+//!
+//! What passes through it is also counted, for `/metrics`: see [`Tally`].
 
+use crate::export::Tally;
+use crate::export::tally::Added;
 use async_trait::async_trait;
 use gpuledger_ledger::{
-    CommitOutcome, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger, LedgerError,
-    NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, Registered, StoredAsset,
-    Wanted,
+    CommitOutcome, GpuHourStream, GpuRecord, Hour, HourRange, Ledger, LedgerError, LedgerTotals, NodeCommit,
+    NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, Registered, StoredAsset, Wanted,
 };
 use gpuledger_proto::frame::{Inventory, Owner};
 use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
@@ -25,6 +28,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub struct Watched {
     inner: Arc<dyn Ledger>,
     standing: Arc<Standing>,
+    tally: Arc<Tally>,
 }
 
 /// Whether the ledger works.
@@ -104,14 +108,19 @@ impl Standing {
 }
 
 impl Watched {
-    pub fn new(inner: Arc<dyn Ledger>, standing: Arc<Standing>) -> Self {
-        Self { inner, standing }
+    pub fn new(inner: Arc<dyn Ledger>, standing: Arc<Standing>, tally: Arc<Tally>) -> Self {
+        Self { inner, standing, tally }
     }
 
     fn note<T>(&self, call: Call, result: Result<T, LedgerError>) -> Result<T, LedgerError> {
         match &result {
             Ok(_) => self.standing.worked(&call),
-            Err(error) => self.standing.failed(call, error),
+            Err(error) => {
+                if matches!(error, LedgerError::Replaced { .. }) {
+                    self.tally.forget();
+                }
+                self.standing.failed(call, error);
+            }
         }
         result
     }
@@ -140,12 +149,16 @@ impl Watched {
 #[async_trait]
 impl Ledger for Watched {
     async fn node(&self, name: &NodeName) -> Result<NodeKey, LedgerError> {
-        self.note(Call::Node(name.clone()), self.inner.node(name).await)
+        let key = self.note(Call::Node(name.clone()), self.inner.node(name).await)?;
+        self.tally.node(name, key);
+        Ok(key)
     }
 
     async fn register(&self, node: NodeKey, inventory: &Inventory) -> Result<Vec<Registered>, LedgerError> {
         let done = self.inner.register(node, inventory).await;
-        self.note(Call::Register(node, inventory.clone()), done)
+        let registered = self.note(Call::Register(node, inventory.clone()), done)?;
+        self.tally.gpus(inventory, &registered);
+        Ok(registered)
     }
 
     async fn owners(&self, owners: &[Owner]) -> Result<Vec<OwnerKey>, LedgerError> {
@@ -161,7 +174,10 @@ impl Ledger for Watched {
     }
 
     async fn commit(&self, commits: Vec<NodeCommit>) -> Result<Vec<CommitOutcome>, LedgerError> {
-        self.note(Call::Commit, self.inner.commit(commits).await)
+        let added = commits.iter().map(Added::of).collect();
+        let outcomes = self.note(Call::Commit, self.inner.commit(commits).await)?;
+        self.tally.committed(added, &outcomes);
+        Ok(outcomes)
     }
 
     async fn nodes(&self) -> Result<Vec<NodeRecord>, LedgerError> {
@@ -176,7 +192,7 @@ impl Ledger for Watched {
         self.inner.all_owners().await
     }
 
-    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<GpuHourStream, LedgerError> {
         self.inner.gpu_hours(wanted).await
     }
 
@@ -184,8 +200,8 @@ impl Ledger for Watched {
         self.inner.node_hours(range).await
     }
 
-    async fn gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError> {
-        self.inner.gpu_totals().await
+    async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
+        self.inner.totals().await
     }
 
     async fn put_assets(&self, assets: Vec<StoredAsset>) -> Result<(), LedgerError> {
@@ -255,7 +271,7 @@ mod tests {
         let path = folder.path().join("ledger.db");
         let inner = Arc::new(gpuledger_ledger::sqlite::SqliteLedger::open(&path).unwrap());
         let standing = Arc::new(Standing::default());
-        let watched = Watched::new(inner, Arc::clone(&standing));
+        let watched = Watched::new(inner, Arc::clone(&standing), Arc::default());
         standing.failed(name(), &full("register a node"));
         tokio::select! {
             biased;

@@ -20,7 +20,7 @@ pub async fn energy(task: ReportEnergy) -> Result<(), Failure> {
         gpus: ledger.gpus().await?,
         owners: ledger.all_owners().await?,
         node_hours: if energy::is_of_gpus(&task.by) { Vec::new() } else { ledger.node_hours(range).await? },
-        gpu_hours: ledger.gpu_hours(&wanted).await?,
+        gpu_hours: ledger.gpu_rows(&wanted).await?,
     };
     let overflow = |error: gpuledger_units::Overflow| Failure::Runtime(format!("cannot add up: {error}"));
     let rows = facts.rows(&task.by).map_err(overflow)?;

@@ -47,7 +47,7 @@ pub async fn read(
         });
     }
     let wanted = Wanted { columns: Columns::TIME.and(Columns::ENERGY), ..Wanted::all(range) };
-    for (key, row) in ledger.gpu_hours(&wanted).await? {
+    for (key, row) in ledger.gpu_rows(&wanted).await? {
         if let Some(&gpu) = gpu_at.get(&key.gpu) {
             let owner = owners.number.get(&key.owner).copied().unwrap_or(UNKNOWN);
             usage.gpu_rows.push(gpu_row(key, gpu, owner, &row));

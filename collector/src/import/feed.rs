@@ -231,7 +231,7 @@ mod tests {
             let holder = ledger.gpus().await.unwrap()[0].node;
             assert_eq!(ledger.node(&NodeName::new(node).unwrap()).await.unwrap(), holder);
         }
-        let rows = ledger.gpu_hours(&Wanted::all(gpuledger_ledger::HourRange::ALWAYS)).await.unwrap();
+        let rows = ledger.gpu_rows(&Wanted::all(gpuledger_ledger::HourRange::ALWAYS)).await.unwrap();
         assert_eq!(rows.iter().map(|(_, row)| row.counter_mj.0).sum::<u64>(), 29_000);
         assert_eq!(ledger.check().await.unwrap(), Vec::<String>::new());
     }

@@ -29,7 +29,7 @@ async fn batches_are_folded_committed_and_acknowledged() {
     assert_eq!(ledger.counted().await, truth(30));
     assert_eq!(ledger.committed("a", agent.epoch).await, 30);
     let hours =
-        ledger.gpu_hours(&Wanted::all(HourRange { from: Hour(0), to: Hour(u32::MAX) })).await.unwrap();
+        ledger.gpu_rows(&Wanted::all(HourRange { from: Hour(0), to: Hour(u32::MAX) })).await.unwrap();
     assert_eq!(hours.len(), 1);
     assert_eq!(hours[0].0.owner, OwnerKey::FIRST_NAMED, "anna");
     assert_eq!(ledger.inner.check().await.unwrap(), Vec::<String>::new());
@@ -192,7 +192,7 @@ async fn a_ledger_that_another_took_the_place_of_is_begun_anew_with_its_own_numb
     }
     again.acked(3).await;
     assert_eq!(ledger.counted().await, truth(3));
-    let hours = ledger.gpu_hours(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
+    let hours = ledger.gpu_rows(&Wanted::all(HourRange::ALWAYS)).await.unwrap();
     let owners = ledger.all_owners().await.unwrap();
     let name = |key| &owners.iter().find(|owner| owner.key == key).unwrap().owner.name;
     assert_eq!(hours.iter().map(|(key, _)| name(key.owner)).collect::<Vec<_>>(), ["anna"]);

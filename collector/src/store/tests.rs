@@ -108,7 +108,7 @@ async fn an_archive_moves_only_after_its_files() {
     let (opened, hour) = with_a_closed_day(&at).await;
     let range = HourRange { from: hour, to: Hour(hour.0 + 1) };
     assert_eq!(opened.ledger.node_hours(range).await.unwrap().len(), 1);
-    assert!(opened.store.gpu_hours(&Wanted::all(range)).await.is_ok(), "no day of GPU rows is closed");
+    assert!(opened.store.gpu_rows(&Wanted::all(range)).await.is_ok(), "no day of GPU rows is closed");
     drop(opened);
     let error = open(&at, Some("moved"), Access::Write).await.err().unwrap().to_string();
     assert!(

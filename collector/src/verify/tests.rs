@@ -264,7 +264,7 @@ impl ClosedDays for Shelf {
 /// Closes the one day of the ledger.
 async fn closed(written: &Written) -> Shelf {
     let day = Day::of(written.row.hour);
-    let gpu = written.ledger.gpu_hours(&Wanted::all(day.hours())).await.unwrap();
+    let gpu = written.ledger.gpu_rows(&Wanted::all(day.hours())).await.unwrap();
     let node = written.ledger.node_hours(day.hours()).await.unwrap();
     let (mut gpu_sums, mut node_sums) = (Sums::default(), Sums::default());
     for (_, row) in &gpu {

@@ -209,14 +209,14 @@ impl World {
     /// What lies in the store alone is everything.
     pub async fn assert_all_open(&self) {
         let wanted = Wanted::all(HourRange::ALWAYS);
-        let (rows, files) = self.tap.open_gpu_hours(&wanted).await.unwrap();
-        assert_eq!((rows, files), (self.twin.gpu_hours(&wanted).await.unwrap(), Vec::new()));
+        let (rows, files) = self.tap.open_gpu_rows(&wanted).await.unwrap();
+        assert_eq!((rows, files), (self.twin.gpu_rows(&wanted).await.unwrap(), Vec::new()));
     }
 
     pub async fn assert_equal_in(&self, range: HourRange) {
         let wanted = Wanted::all(range);
-        let archived = self.archive.gpu_hours(&wanted).await.unwrap();
-        assert_eq!(archived, self.twin.gpu_hours(&wanted).await.unwrap());
+        let archived = self.archive.gpu_rows(&wanted).await.unwrap();
+        assert_eq!(archived, self.twin.gpu_rows(&wanted).await.unwrap());
         let archived = self.archive.node_hours(range).await.unwrap();
         assert_eq!(archived, self.twin.node_hours(range).await.unwrap());
     }

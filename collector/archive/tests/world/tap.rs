@@ -114,14 +114,14 @@ impl Ledger for Tap {
     async fn all_owners(&self) -> Result<Vec<OwnerRecord>> {
         self.store.all_owners().await
     }
-    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>> {
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<GpuHourStream> {
         self.store.gpu_hours(wanted).await
     }
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>> {
         self.store.node_hours(range).await
     }
-    async fn gpu_totals(&self) -> Result<Vec<GpuTotal>> {
-        self.store.gpu_totals().await
+    async fn totals(&self) -> Result<LedgerTotals> {
+        self.store.totals().await
     }
     async fn put_assets(&self, assets: Vec<StoredAsset>) -> Result<()> {
         self.store.put_assets(assets).await
@@ -136,7 +136,7 @@ impl Store for Tap {
     async fn check(&self) -> Result<Vec<String>> {
         self.store.check().await
     }
-    async fn open_gpu_hours(&self, wanted: &Wanted) -> Result<(Vec<(GpuHourKey, GpuHour)>, Vec<DayFile>)> {
+    async fn open_gpu_hours(&self, wanted: &Wanted) -> Result<(GpuHourStream, Vec<DayFile>)> {
         let answer = self.store.open_gpu_hours(wanted).await;
         self.do_meanwhile().await;
         answer
@@ -147,8 +147,8 @@ impl Store for Tap {
     ) -> Result<(Vec<(Hour, NodeKey, NodeHour)>, Vec<DayFile>)> {
         self.store.open_node_hours(range).await
     }
-    async fn open_gpu_totals(&self) -> Result<(Vec<GpuTotal>, Vec<DayFile>)> {
-        let answer = self.store.open_gpu_totals().await;
+    async fn open_totals(&self) -> Result<(LedgerTotals, Vec<DayFile>)> {
+        let answer = self.store.open_totals().await;
         self.do_meanwhile().await;
         answer
     }

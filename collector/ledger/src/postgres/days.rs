@@ -2,11 +2,11 @@
 
 use super::fault::Fault;
 use super::numbers::{number, stored, unsigned};
-use super::read::{self, GpuRows, NodeRows};
+use super::read::{self, NodeRows};
 use super::rows::{self, GPU_EXPIRED, GPU_HOUR, Keyed, NODE_EXPIRED, NODE_HOUR};
 use crate::{
-    Day, DayFile, DayRows, FileStatus, GpuHour, GpuKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour,
-    NodeKey, PendingFile, Publish, Sums, Table, Wanted,
+    Day, DayFile, DayRows, FileStatus, GpuHour, GpuKey, GpuTotal, Hour, HourRange, LedgerError, LedgerTotals,
+    NodeHour, NodeKey, PendingFile, Publish, Sums, Table,
 };
 use deadpool_postgres::Transaction;
 use gpuledger_units::Overflow;
@@ -14,11 +14,6 @@ use std::collections::BTreeMap;
 use tokio_postgres::Row;
 
 pub type Expired = (Vec<GpuTotal>, Vec<(NodeKey, NodeHour)>);
-
-pub async fn open_gpu_hours(tx: &Transaction<'_>, wanted: &Wanted) -> Result<(GpuRows, Vec<DayFile>), Fault> {
-    let files = current(tx, Table::GpuHours, wanted.range).await?;
-    Ok((read::gpu_hours(tx, wanted).await?, files))
-}
 
 pub async fn open_node_hours(
     tx: &Transaction<'_>,
@@ -28,16 +23,18 @@ pub async fn open_node_hours(
     Ok((read::node_hours(tx, range).await?, files))
 }
 
-/// Totals of open rows and of what has expired.
-pub async fn open_gpu_totals(tx: &Transaction<'_>) -> Result<(Vec<GpuTotal>, Vec<DayFile>), Fault> {
+/// Totals of open rows and of what has expired, and the versions of all nodes.
+pub async fn open_totals(tx: &Transaction<'_>) -> Result<(LedgerTotals, Vec<DayFile>), Fault> {
     let files = current(tx, Table::GpuHours, HourRange::ALWAYS).await?;
     let open = read::gpu_totals(tx).await?;
+    let versions = read::versions(tx).await?;
     let (expired, _) = expired(tx).await?;
     let mut totals: BTreeMap<GpuKey, GpuHour> = BTreeMap::new();
     for GpuTotal { gpu, total } in open.into_iter().chain(expired) {
         totals.entry(gpu).or_default().merge(&total)?;
     }
-    Ok((totals.into_iter().map(|(gpu, total)| GpuTotal { gpu, total }).collect(), files))
+    let gpus = totals.into_iter().map(|(gpu, total)| GpuTotal { gpu, total }).collect();
+    Ok((LedgerTotals { gpus, versions }, files))
 }
 
 pub async fn expired(tx: &Transaction<'_>) -> Result<Expired, Fault> {
@@ -49,15 +46,15 @@ pub async fn expired(tx: &Transaction<'_>) -> Result<Expired, Fault> {
     ))
 }
 
-/// Days of which rows lie in the store: one step in the index for each, not one for each row.
-pub async fn open_days(tx: &Transaction<'_>, table: Table, before: Day) -> Result<Vec<Day>, Fault> {
+/// Days of which rows of a range lie in the store: one step in the index for each, not one for each row.
+pub async fn open_days(tx: &Transaction<'_>, table: Table, range: HourRange) -> Result<Vec<Day>, Fault> {
     let name = match table {
         Table::GpuHours => GPU_HOUR.name,
         Table::NodeHours => NODE_HOUR.name,
     };
     let sql = format!("SELECT min(hour) FROM {name} WHERE hour >= $1 AND hour < $2");
     let statement = tx.prepare_cached(&sql).await?;
-    let (mut from, to) = read::bounds(HourRange { from: Hour(0), to: before.first_hour() })?;
+    let (mut from, to) = read::bounds(range)?;
     let mut days = Vec::new();
     while let Some(hour) = tx.query_one(&statement, &[&from, &to]).await?.try_get::<_, Option<i32>>(0)? {
         let hour = u32::try_from(hour).map_err(|_| Fault::Damaged(format!("{name} has the hour {hour}")))?;

@@ -7,7 +7,7 @@ use crate::columns::Columnar;
 use crate::sqlite::key;
 use crate::{
     GpuHour, GpuHourKey, GpuKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour, NodeKey, NodeState,
-    OwnerKey, Wanted,
+    OwnerKey,
 };
 use deadpool_postgres::Transaction;
 use gpuledger_proto::ids::{Epoch, Sequence};
@@ -17,7 +17,6 @@ use tokio_postgres::types::ToSql;
 /// Rows that are held twice at a time.
 const ROWS_PER_PIECE: i32 = 10_000;
 
-pub type GpuRows = Vec<(GpuHourKey, GpuHour)>;
 pub type NodeRows = Vec<(Hour, NodeKey, NodeHour)>;
 
 pub async fn state(tx: &Transaction<'_>, node: NodeKey) -> Result<NodeState, Fault> {
@@ -43,24 +42,6 @@ pub async fn sequence(tx: &Transaction<'_>, node: NodeKey, epoch: Epoch) -> Resu
     Err(LedgerError::ForeignEpoch { epoch, owner: row.try_get(2)? }.into())
 }
 
-/// Rows in the order (hour, GPU, owner). They are sorted here: the server would do it on disk.
-pub async fn gpu_hours(tx: &Transaction<'_>, wanted: &Wanted) -> Result<GpuRows, Fault> {
-    let (from, to) = bounds(wanted.range)?;
-    let mut rows = match &wanted.gpus {
-        None => {
-            let sql = GPU_HOUR.sql_select("WHERE hour >= $1 AND hour < $2");
-            take_apart(tx, &sql, &[&from, &to], gpu_hour).await?
-        }
-        Some(gpus) => {
-            let gpus: Vec<i32> = gpus.iter().map(|gpu| stored(gpu.0)).collect::<Result<_, _>>()?;
-            let sql = GPU_HOUR.sql_select("WHERE hour >= $1 AND hour < $2 AND gpu = ANY($3)");
-            take_apart(tx, &sql, &[&from, &to, &gpus], gpu_hour).await?
-        }
-    };
-    rows.sort_unstable_by_key(|(key, _)| *key);
-    Ok(rows)
-}
-
 /// Rows in the order (hour, node).
 pub async fn node_hours(tx: &Transaction<'_>, range: HourRange) -> Result<NodeRows, Fault> {
     let (from, to) = bounds(range)?;
@@ -72,7 +53,7 @@ pub async fn node_hours(tx: &Transaction<'_>, range: HourRange) -> Result<NodeRo
 
 /// What a query gives, taken apart piece by piece: as the server sends them, rows take several times
 /// the memory, and a day of a large fleet has millions.
-async fn take_apart<T>(
+pub async fn take_apart<T>(
     tx: &Transaction<'_>,
     sql: &str,
     parameters: &[&(dyn ToSql + Sync)],
@@ -89,6 +70,13 @@ async fn take_apart<T>(
             all.push(row(found)?);
         }
     }
+}
+
+/// The version of every node that has committed.
+pub async fn versions(tx: &Transaction<'_>) -> Result<Vec<(NodeKey, u64)>, Fault> {
+    let statement = tx.prepare_cached("SELECT node, version FROM node_state ORDER BY node").await?;
+    let found = tx.query(&statement, &[]).await?;
+    found.iter().map(|row| Ok((NodeKey(number(row, 0)?), unsigned(row, 1)?))).collect()
 }
 
 /// Sums over the rows that lie in the store, by GPU.

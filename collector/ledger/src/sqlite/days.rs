@@ -4,8 +4,8 @@ use super::rows::{self, GPU_EXPIRED, GPU_HOUR, HourRow, NODE_EXPIRED, NODE_HOUR,
 use super::{fault, key, read};
 use crate::columns::Columnar as _;
 use crate::{
-    CommitOutcome, Day, DayFile, DayRows, FileStatus, GpuHour, GpuHourKey, GpuKey, GpuTotal, Hour, HourRange,
-    LedgerError, NodeHour, NodeKey, PendingFile, Publish, Sums, Table, Wanted,
+    CommitOutcome, Day, DayFile, DayRows, FileStatus, GpuHour, GpuKey, GpuTotal, Hour, HourRange,
+    LedgerError, LedgerTotals, NodeHour, NodeKey, PendingFile, Publish, Sums, Table,
 };
 use rusqlite::types::Type;
 use rusqlite::{
@@ -18,16 +18,8 @@ const PUBLISH: &str = "publish a closed day";
 const EXPIRE: &str = "let a closed day expire";
 const FORGET: &str = "forget files of closed days";
 
-pub type GpuRows = Vec<(GpuHourKey, GpuHour)>;
 pub type NodeRows = Vec<(Hour, NodeKey, NodeHour)>;
 pub type Expired = (Vec<GpuTotal>, Vec<(NodeKey, NodeHour)>);
-
-/// Rows and files, from one moment.
-pub fn open_gpu_hours(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<(GpuRows, Vec<DayFile>)> {
-    let moment = connection.unchecked_transaction()?;
-    let files = current(&moment, Table::GpuHours, wanted.range)?;
-    Ok((read::gpu_hours(&moment, wanted)?, files))
-}
 
 /// Rows and files, from one moment.
 pub fn open_node_hours(
@@ -39,18 +31,20 @@ pub fn open_node_hours(
     Ok((read::node_hours(&moment, range)?, files))
 }
 
-/// Totals of open rows and of what has expired, and files, from one moment.
-pub fn open_gpu_totals(connection: &Connection) -> Result<(Vec<GpuTotal>, Vec<DayFile>), LedgerError> {
+/// Totals of open rows and of what has expired, versions and files, from one moment.
+pub fn open_totals(connection: &Connection) -> Result<(LedgerTotals, Vec<DayFile>), LedgerError> {
     let failed = fault::at("sum GPU hours");
     let moment = connection.unchecked_transaction().map_err(&failed)?;
     let files = current(&moment, Table::GpuHours, HourRange::ALWAYS).map_err(&failed)?;
     let open = read::gpu_totals(&moment).map_err(&failed)?;
+    let versions = read::versions(&moment).map_err(&failed)?;
     let (expired, _) = expired_in(&moment).map_err(&failed)?;
     let mut totals: BTreeMap<GpuKey, GpuHour> = BTreeMap::new();
     for GpuTotal { gpu, total } in open.into_iter().chain(expired) {
         totals.entry(gpu).or_default().merge(&total)?;
     }
-    Ok((totals.into_iter().map(|(gpu, total)| GpuTotal { gpu, total }).collect(), files))
+    let gpus = totals.into_iter().map(|(gpu, total)| GpuTotal { gpu, total }).collect();
+    Ok((LedgerTotals { gpus, versions }, files))
 }
 
 /// What has expired, from one moment.
@@ -72,14 +66,14 @@ pub fn expired_in(moment: &Transaction<'_>) -> rusqlite::Result<Expired> {
     Ok((gpus, nodes))
 }
 
-/// Days of which rows lie in the store: one step in the tree for each, not one for each row.
-pub fn open_days(connection: &Connection, table: Table, before: Day) -> rusqlite::Result<Vec<Day>> {
+/// Days of which rows of a range lie in the store: one step in the tree for each, not one for each row.
+pub fn open_days(connection: &Connection, table: Table, range: HourRange) -> rusqlite::Result<Vec<Day>> {
     let hours = match table {
         Table::GpuHours => GPU_HOUR,
         Table::NodeHours => NODE_HOUR,
     };
     let mut first = connection.prepare_cached(&hours.first_key())?;
-    let (mut from, to) = key::range(HourRange { from: Hour(0), to: before.first_hour() });
+    let (mut from, to) = key::range(range);
     let mut days = Vec::new();
     while let Some(found) = first.query_row((from, to), |row| row.get(0)).optional()? {
         // Both kinds of keys hold the hour in the same bits.
@@ -114,7 +108,8 @@ pub fn files(connection: &Connection) -> rusqlite::Result<Vec<DayFile>> {
     statement.query_map([], file)?.collect()
 }
 
-fn current(moment: &Connection, table: Table, range: HourRange) -> rusqlite::Result<Vec<DayFile>> {
+/// The current files of a range, by day.
+pub fn current(moment: &Connection, table: Table, range: HourRange) -> rusqlite::Result<Vec<DayFile>> {
     if range.from >= range.to {
         return Ok(Vec::new());
     }

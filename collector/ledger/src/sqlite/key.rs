@@ -51,6 +51,15 @@ pub fn node_row(hour: Hour, node: NodeKey) -> Result<i64, LedgerError> {
     Ok(hour_part(hour)? | part(node.0, NODE_BITS, "node")? << NODE_SHIFT)
 }
 
+/// The keys of some GPUs in one hour, as a half-open range; none for an hour that no row can have.
+pub fn of_gpus(hour: Hour, gpus: &std::ops::Range<u32>) -> (i64, i64) {
+    let bound = |gpu: u32| i64::from(gpu.min(1 << GPU_BITS)) << OWNER_BITS;
+    // The end of the last GPU of the last hour is 2^63, one above the largest key.
+    hour_part(hour).map_or((0, 0), |start| {
+        (start.saturating_add(bound(gpus.start)), start.saturating_add(bound(gpus.end)))
+    })
+}
+
 /// Takes a stored key apart; keys are never negative, which the tables check.
 pub fn of_gpu_row(key: i64) -> GpuHourKey {
     GpuHourKey {
@@ -116,6 +125,19 @@ mod tests {
     fn a_number_too_large_for_its_part_does_not_run_into_the_next() {
         let key = GpuHourKey { hour: LAST, gpu: GpuKey(1 << GPU_BITS), owner: OwnerKey(0) };
         assert!(matches!(gpu_row(key), Err(LedgerError::Exhausted { what: "GPU" })));
+    }
+
+    #[test]
+    fn a_slice_of_gpus_in_an_hour_is_one_range_of_keys() {
+        let key = |hour: u32, gpu, owner| {
+            gpu_row(GpuHourKey { hour: Hour(hour), gpu: GpuKey(gpu), owner: OwnerKey(owner) }).unwrap()
+        };
+        let (from, to) = of_gpus(Hour(FIRST_HOUR + 5), &(10..12));
+        let owners = (1 << OWNER_BITS) - 1;
+        assert_eq!((from, to), (key(FIRST_HOUR + 5, 10, 0), key(FIRST_HOUR + 5, 11, owners) + 1));
+        let all = of_gpus(LAST, &(0..u32::MAX));
+        assert_eq!(all, range(HourRange { from: LAST, to: Hour(HOUR_END) }));
+        assert_eq!(of_gpus(Hour(0), &(0..u32::MAX)), (0, 0));
     }
 
     fn any_key() -> impl Strategy<Value = GpuHourKey> {

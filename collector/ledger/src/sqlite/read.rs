@@ -4,9 +4,7 @@
 use super::rows::{GPU_HOUR, HourRow, NODE_HOUR, unsigned};
 use super::site::{FileId, Site};
 use super::{fault, key, open};
-use crate::{
-    GpuHour, GpuHourKey, GpuKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour, NodeKey, NodeState, Wanted,
-};
+use crate::{GpuHour, GpuKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour, NodeKey, NodeState};
 use gpuledger_proto::ids::{Epoch, Sequence};
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
@@ -113,19 +111,6 @@ pub fn sequence(connection: &Connection, node: NodeKey, epoch: Epoch) -> Result<
     }
 }
 
-pub fn gpu_hours(connection: &Connection, wanted: &Wanted) -> rusqlite::Result<Vec<(GpuHourKey, GpuHour)>> {
-    let mut statement = connection.prepare_cached(&GPU_HOUR.select())?;
-    let mut found = statement.query(key::range(wanted.range))?;
-    let mut rows = Vec::new();
-    while let Some(row) = found.next()? {
-        let key = key::of_gpu_row(row.get(0)?);
-        if wanted.has(key.gpu) {
-            rows.push((key, GpuHour::from_row(row)?));
-        }
-    }
-    Ok(rows)
-}
-
 pub fn node_hours(
     connection: &Connection,
     range: HourRange,
@@ -135,6 +120,13 @@ pub fn node_hours(
         let (hour, node) = key::of_node_row(row.get(0)?);
         Ok((hour, node, NodeHour::from_row(row)?))
     })?;
+    rows.collect()
+}
+
+/// The version of every node that has committed.
+pub fn versions(connection: &Connection) -> rusqlite::Result<Vec<(NodeKey, u64)>> {
+    let mut statement = connection.prepare_cached("SELECT node, version FROM node_state ORDER BY node")?;
+    let rows = statement.query_map([], |row| Ok((NodeKey(row.get(0)?), unsigned(row, 1)?)))?;
     rows.collect()
 }
 

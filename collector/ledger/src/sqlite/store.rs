@@ -2,8 +2,8 @@
 
 use super::{SqliteLedger, check, days, fault, identity, transfer};
 use crate::{
-    CommitOutcome, Day, DayFile, GpuHour, GpuHourKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour,
-    NodeKey, PendingFile, Publish, Record, Store, Table, Wanted,
+    CommitOutcome, Day, DayFile, GpuHourStream, GpuTotal, Hour, HourRange, LedgerError, LedgerTotals,
+    NodeHour, NodeKey, PendingFile, Publish, Record, Store, Table, Wanted,
 };
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -14,12 +14,8 @@ impl Store for SqliteLedger {
         self.read("check the ledger", check::faults).await
     }
 
-    async fn open_gpu_hours(
-        &self,
-        wanted: &Wanted,
-    ) -> Result<(Vec<(GpuHourKey, GpuHour)>, Vec<DayFile>), LedgerError> {
-        let wanted = wanted.clone();
-        self.read("read GPU hours", move |c| days::open_gpu_hours(c, &wanted)).await
+    async fn open_gpu_hours(&self, wanted: &Wanted) -> Result<(GpuHourStream, Vec<DayFile>), LedgerError> {
+        self.stream(wanted).await
     }
 
     async fn open_node_hours(
@@ -29,8 +25,8 @@ impl Store for SqliteLedger {
         self.read("read node hours", move |c| days::open_node_hours(c, range)).await
     }
 
-    async fn open_gpu_totals(&self) -> Result<(Vec<GpuTotal>, Vec<DayFile>), LedgerError> {
-        self.ask("sum GPU hours", days::open_gpu_totals).await
+    async fn open_totals(&self) -> Result<(LedgerTotals, Vec<DayFile>), LedgerError> {
+        self.ask("sum GPU hours", days::open_totals).await
     }
 
     async fn expired(&self) -> Result<(Vec<GpuTotal>, Vec<(NodeKey, NodeHour)>), LedgerError> {
@@ -38,7 +34,11 @@ impl Store for SqliteLedger {
     }
 
     async fn open_days(&self, table: Table, before: Day) -> Result<Vec<Day>, LedgerError> {
-        self.read("list open days", move |c| days::open_days(c, table, before)).await
+        self.read("list open days", move |c| {
+            let range = HourRange { from: Hour(0), to: before.first_hour() };
+            days::open_days(c, table, range)
+        })
+        .await
     }
 
     async fn files(&self) -> Result<Vec<DayFile>, LedgerError> {

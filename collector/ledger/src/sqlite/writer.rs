@@ -220,7 +220,7 @@ mod tests {
         }
         limit_pages(&ledger, 1_000).await;
         assert_eq!(commit_one(&ledger, large).await.unwrap(), CommitOutcome::Committed);
-        let rows = ledger.gpu_hours(&Wanted::all(ALWAYS)).await.unwrap();
+        let rows = ledger.gpu_rows(&Wanted::all(ALWAYS)).await.unwrap();
         assert_eq!(rows[0].1.samples, 2 * row().samples);
     }
 

@@ -13,10 +13,7 @@ pub async fn a_commit_is_read_back_as_it_was(bed: &dyn Bed) -> Outcome {
     let ledger = bed.open().await?;
     let node = Node::register(&*ledger, "a").await?;
     assert_eq!(commit_one(&*ledger, node.commit(0, 0)).await?, CommitOutcome::Committed);
-    assert_eq!(
-        ledger.gpu_hours(&Wanted::all(ALWAYS)).await?,
-        [(node.row_key(HOUR, OwnerKey::NOBODY), row())]
-    );
+    assert_eq!(ledger.gpu_rows(&Wanted::all(ALWAYS)).await?, [(node.row_key(HOUR, OwnerKey::NOBODY), row())]);
     assert_eq!(ledger.node_hours(ALWAYS).await?, [(HOUR, node.key, node_row())]);
     assert_eq!(ledger.state(node.key).await?, NodeState { version: 1, blob: vec![1, 2, 3] });
     assert_eq!(ledger.sequence(node.key, node.epoch()).await?, Sequence(1));
@@ -42,7 +39,7 @@ pub async fn commits_add_up(bed: &dyn Bed) -> Outcome {
         node_sum.merge(&node_row())?;
     }
     assert_eq!(
-        ledger.gpu_hours(&Wanted::all(ALWAYS)).await?,
+        ledger.gpu_rows(&Wanted::all(ALWAYS)).await?,
         [(node.row_key(HOUR, OwnerKey::NOBODY), gpu_sum)]
     );
     assert_eq!(ledger.node_hours(ALWAYS).await?, [(HOUR, node.key, node_sum)]);
@@ -64,7 +61,7 @@ pub async fn maxima_know_absence(bed: &dyn Bed) -> Outcome {
         commit.gpu_hours[0].1.power_max_mw = power.map(Milliwatts);
         commit.gpu_hours[0].1.temperature_max_mc = None;
         commit_one(&*ledger, commit).await?;
-        let found = ledger.gpu_hours(&Wanted::all(ALWAYS)).await?[0].1;
+        let found = ledger.gpu_rows(&Wanted::all(ALWAYS)).await?[0].1;
         assert_eq!(found.power_max_mw, expected.map(Milliwatts), "after {power:?}");
         assert_eq!(found.temperature_max_mc, None, "never measured");
     }
@@ -85,7 +82,7 @@ pub async fn a_moved_version_writes_nothing_of_the_node_and_all_of_the_others(be
     assert_eq!(outcomes, [CommitOutcome::Moved, CommitOutcome::Committed, CommitOutcome::Moved]);
     assert_eq!(ledger.state(a.key).await?.version, 1);
     assert_eq!(ledger.state(b.key).await?.version, 1);
-    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?.len(), 2);
+    assert_eq!(ledger.gpu_rows(&Wanted::all(ALWAYS)).await?.len(), 2);
     Ok(())
 }
 
@@ -152,7 +149,7 @@ pub async fn a_commit_without_rows_still_moves_the_sequence(bed: &dyn Bed) -> Ou
     assert_eq!(commit_one(&*ledger, bare).await?, CommitOutcome::Committed);
     assert_eq!(ledger.sequence(node.key, node.epoch()).await?, Sequence(1));
     assert_eq!(ledger.state(node.key).await?.version, 1);
-    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?, []);
+    assert_eq!(ledger.gpu_rows(&Wanted::all(ALWAYS)).await?, []);
     Ok(())
 }
 
@@ -163,10 +160,7 @@ pub async fn a_replayed_commit_is_moved_and_counts_once(bed: &dyn Bed) -> Outcom
     let outcomes = ledger.commit(vec![node.commit(0, 0), node.commit(0, 0)]).await?;
     assert_eq!(outcomes, [CommitOutcome::Committed, CommitOutcome::Moved]);
     assert_eq!(commit_one(&*ledger, node.commit(0, 0)).await?, CommitOutcome::Moved);
-    assert_eq!(
-        ledger.gpu_hours(&Wanted::all(ALWAYS)).await?,
-        [(node.row_key(HOUR, OwnerKey::NOBODY), row())]
-    );
+    assert_eq!(ledger.gpu_rows(&Wanted::all(ALWAYS)).await?, [(node.row_key(HOUR, OwnerKey::NOBODY), row())]);
     Ok(())
 }
 
@@ -186,15 +180,15 @@ pub async fn ranges_are_half_open_and_sorted(bed: &dyn Bed) -> Outcome {
     commit.gpu_hours = keys.iter().rev().map(|&key| (key, row())).collect();
     commit.node_hours = (0..3).rev().map(|n| (Hour(HOUR.0 + n), node_row())).collect();
     commit_one(&*ledger, commit).await?;
-    let all: Vec<_> = ledger.gpu_hours(&Wanted::all(ALWAYS)).await?.into_iter().map(|(key, _)| key).collect();
+    let all: Vec<_> = ledger.gpu_rows(&Wanted::all(ALWAYS)).await?.into_iter().map(|(key, _)| key).collect();
     assert_eq!(all, keys, "by hour, GPU and owner");
     let middle = HourRange { from: Hour(HOUR.0 + 1), to: Hour(HOUR.0 + 2) };
     let found: Vec<_> =
-        ledger.gpu_hours(&Wanted::all(middle)).await?.into_iter().map(|(key, _)| key).collect();
+        ledger.gpu_rows(&Wanted::all(middle)).await?.into_iter().map(|(key, _)| key).collect();
     assert_eq!(found, &keys[6..12]);
     let nodes: Vec<_> = ledger.node_hours(middle).await?.into_iter().map(|row| row.0).collect();
     assert_eq!(nodes, [Hour(HOUR.0 + 1)]);
-    assert_eq!(ledger.gpu_hours(&Wanted::all(HourRange { from: HOUR, to: HOUR })).await?, []);
+    assert_eq!(ledger.gpu_rows(&Wanted::all(HourRange { from: HOUR, to: HOUR })).await?, []);
     assert_eq!(ledger.node_hours(ALWAYS).await?.len(), 3);
     Ok(())
 }
@@ -260,7 +254,7 @@ pub async fn more_memory_than_63_bits_hold_is_kept_exactly(bed: &dyn Bed) -> Out
         commit_one(&*ledger, commit).await?;
     }
     let expected = ByteMillis(memory * 3);
-    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?[0].1.memory_byte_ms, expected);
+    assert_eq!(ledger.gpu_rows(&Wanted::all(ALWAYS)).await?[0].1.memory_byte_ms, expected);
     assert_eq!(ledger.node_hours(ALWAYS).await?[0].2.memory_byte_ms, expected);
     assert_eq!(ledger.gpu_totals().await?[0].total.memory_byte_ms, expected);
     Ok(())
@@ -291,7 +285,7 @@ pub async fn two_writers_of_one_node_commit_once(bed: &dyn Bed) -> Outcome {
         let committed = [one?, two?].iter().filter(|&&o| o == CommitOutcome::Committed).count();
         assert_eq!(committed, 1, "round {round}");
     }
-    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?[0].1.samples, 20 * row().samples);
+    assert_eq!(ledger.gpu_rows(&Wanted::all(ALWAYS)).await?[0].1.samples, 20 * row().samples);
     Ok(())
 }
 

@@ -18,7 +18,7 @@ async fn publication(store: &dyn Store, file: PendingFile, replaces: u32) -> Res
     let mut sums = Sums::default();
     let rows = match file.table {
         Table::GpuHours => {
-            let (rows, _) = store.open_gpu_hours(&Wanted::all(file.day.hours())).await?;
+            let (rows, _) = store.open_gpu_rows(&Wanted::all(file.day.hours())).await?;
             rows.iter().try_for_each(|(_, row)| sums.add_gpu(row))?;
             DayRows::Gpu(rows)
         }
@@ -79,7 +79,7 @@ pub async fn a_published_day_leaves_the_store(bed: &dyn Bed) -> Outcome {
     };
     assert!(file.path.starts_with("gpu_hours/2026-03-29.v0001-"), "{}", file.path);
     assert_eq!(file, expected);
-    let (rows, files) = store.open_gpu_hours(&Wanted::all(ALWAYS)).await?;
+    let (rows, files) = store.open_gpu_rows(&Wanted::all(ALWAYS)).await?;
     assert_eq!((rows.len(), rows[0].0.hour), (1, Hour(HOUR.0 + 24)), "the next day's row stays");
     assert_eq!(files, [expected]);
     let (rows, files) = store.open_node_hours(ALWAYS).await?;
@@ -111,11 +111,11 @@ pub async fn files_are_given_for_the_days_of_a_range(bed: &dyn Bed) -> Outcome {
         (ALWAYS, vec![0, 1, 2]),
     ];
     for (range, expected) in table {
-        let (_, files) = store.open_gpu_hours(&Wanted::all(range)).await?;
+        let (_, files) = store.open_gpu_rows(&Wanted::all(range)).await?;
         let days: Vec<_> = files.iter().map(|file| file.day.0 - DAY.0).collect();
         assert_eq!(days, expected, "{range:?}");
     }
-    assert_eq!(store.open_gpu_totals().await?.1.len(), 3);
+    assert_eq!(store.open_totals().await?.1.len(), 3);
     Ok(())
 }
 
@@ -125,13 +125,13 @@ pub async fn a_store_alone_refuses_to_read_closed_days(bed: &dyn Bed) -> Outcome
     commit_one(&*store, at_hour(&node, 0, 0)).await?;
     commit_one(&*store, at_hour(&node, 1, 24)).await?;
     store.begin_file(Table::GpuHours, DAY, NOW).await?;
-    assert_eq!(store.gpu_hours(&Wanted::all(ALWAYS)).await?.len(), 2, "a pending file holds nothing");
+    assert_eq!(store.gpu_rows(&Wanted::all(ALWAYS)).await?.len(), 2, "a pending file holds nothing");
     close(&*store, Table::GpuHours, DAY, 0).await?;
     let after = HourRange { from: Hour(HOUR.0 + 24), to: Hour(u32::MAX) };
     let archived = |result: Result<usize, LedgerError>| matches!(result, Err(LedgerError::Archived { .. }));
-    assert!(archived(store.gpu_hours(&Wanted::all(ALWAYS)).await.map(|rows| rows.len())));
+    assert!(archived(store.gpu_rows(&Wanted::all(ALWAYS)).await.map(|rows| rows.len())));
     assert!(archived(store.gpu_totals().await.map(|totals| totals.len())));
-    assert_eq!(store.gpu_hours(&Wanted::all(after)).await?.len(), 1);
+    assert_eq!(store.gpu_rows(&Wanted::all(after)).await?.len(), 1);
     assert_eq!(store.node_hours(ALWAYS).await?.len(), 2);
     close(&*store, Table::NodeHours, DAY, 0).await?;
     assert!(archived(store.node_hours(ALWAYS).await.map(|rows| rows.len())));
@@ -149,10 +149,9 @@ pub async fn a_row_that_changed_since_it_was_read_is_not_published(bed: &dyn Bed
         let publish = publication(&*store, file, 0).await?;
         let at = store.state(node.key).await?.version;
         commit_one(&*store, at_hour(&node, at, 1)).await?;
-        let before =
-            (store.open_gpu_hours(&Wanted::all(ALWAYS)).await?, store.open_node_hours(ALWAYS).await?);
+        let before = (store.open_gpu_rows(&Wanted::all(ALWAYS)).await?, store.open_node_hours(ALWAYS).await?);
         assert_eq!(store.publish(publish.clone()).await?, CommitOutcome::Moved, "{table:?}");
-        let after = (store.open_gpu_hours(&Wanted::all(ALWAYS)).await?, store.open_node_hours(ALWAYS).await?);
+        let after = (store.open_gpu_rows(&Wanted::all(ALWAYS)).await?, store.open_node_hours(ALWAYS).await?);
         assert_eq!(after, before, "{table:?}: all or nothing");
         // The right to publish is not lost: read again, and it is done.
         let publish = publication(&*store, publish.file, 0).await?;
@@ -170,12 +169,12 @@ pub async fn a_row_that_came_since_stays_in_the_store(bed: &dyn Bed) -> Outcome 
     let publish = publication(&*store, file, 0).await?;
     commit_one(&*store, at_hour(&node, 1, 1)).await?;
     assert_eq!(store.publish(publish).await?, CommitOutcome::Committed);
-    let (rows, files) = store.open_gpu_hours(&Wanted::all(DAY.hours())).await?;
+    let (rows, files) = store.open_gpu_rows(&Wanted::all(DAY.hours())).await?;
     assert_eq!((rows.len(), rows[0].0.hour), (1, Hour(HOUR.0 + 1)));
     assert_eq!(files[0].sums.rows, 1);
     // What lies in the store again comes beside what is in the file.
     commit_one(&*store, at_hour(&node, 2, 0)).await?;
-    assert_eq!(store.open_gpu_hours(&Wanted::all(DAY.hours())).await?.0.len(), 2);
+    assert_eq!(store.open_gpu_rows(&Wanted::all(DAY.hours())).await?.0.len(), 2);
     assert_eq!(store.open_days(Table::GpuHours, Day(DAY.0 + 1)).await?, [DAY]);
     Ok(())
 }
@@ -192,10 +191,10 @@ pub async fn a_newer_file_supersedes_the_current_one(bed: &dyn Bed) -> Outcome {
         let stale = publication(&*store, file, replaces).await?;
         assert_eq!(store.publish(stale).await?, CommitOutcome::Moved, "{replaces}");
     }
-    assert_eq!(store.open_gpu_hours(&Wanted::all(ALWAYS)).await?.0.len(), 1, "nothing was taken");
+    assert_eq!(store.open_gpu_rows(&Wanted::all(ALWAYS)).await?.0.len(), 1, "nothing was taken");
     let second = close(&*store, Table::GpuHours, DAY, 1).await?;
     assert!(second.version > 1, "versions rise");
-    let (rows, files) = store.open_gpu_hours(&Wanted::all(ALWAYS)).await?;
+    let (rows, files) = store.open_gpu_rows(&Wanted::all(ALWAYS)).await?;
     assert_eq!((rows.len(), files), (0, vec![second.clone()]));
     assert_eq!(
         statuses(&*store).await?,
@@ -235,7 +234,7 @@ pub async fn a_writer_whose_entry_was_cleared_away_publishes_nothing(bed: &dyn B
     let publish = publication(&*store, file.clone(), 0).await?;
     store.forget_files(&[file.path, "nobody's".to_owned()]).await?;
     assert_eq!(store.publish(publish).await?, CommitOutcome::Moved);
-    assert_eq!((store.files().await?, store.gpu_hours(&Wanted::all(ALWAYS)).await?.len()), (vec![], 1));
+    assert_eq!((store.files().await?, store.gpu_rows(&Wanted::all(ALWAYS)).await?.len()), (vec![], 1));
     Ok(())
 }
 
@@ -292,7 +291,7 @@ pub async fn an_expired_day_leaves_its_totals(bed: &dyn Bed) -> Outcome {
     sum.merge(&row())?;
     let expected = [GpuTotal { gpu: node.gpus[0], total: sum }];
     assert_eq!(store.expired().await?, (expected.to_vec(), vec![]));
-    assert_eq!(store.gpu_hours(&Wanted::all(ALWAYS)).await?, [], "the file leaves the reports");
+    assert_eq!(store.gpu_rows(&Wanted::all(ALWAYS)).await?, [], "the file leaves the reports");
     assert_eq!(statuses(&*store).await?, [(1, FileStatus::Expired), (1, FileStatus::Expired)]);
     let entry = &store.files().await?[0];
     assert_eq!((entry.since_ms, entry.sums.rows), (NOW + 5, 1), "its sums stay");
@@ -300,7 +299,8 @@ pub async fn an_expired_day_leaves_its_totals(bed: &dyn Bed) -> Outcome {
     commit_one(&*store, at_hour(&node, 2, 0)).await?;
     sum.merge(&row())?;
     let totals = [GpuTotal { gpu: node.gpus[0], total: sum }];
-    assert_eq!(store.open_gpu_totals().await?, (totals.to_vec(), vec![]));
+    let (open, files) = store.open_totals().await?;
+    assert_eq!((open.gpus, files), (totals.to_vec(), vec![]));
     assert_eq!(store.gpu_totals().await?, totals);
     assert_eq!(close(&*store, Table::GpuHours, DAY, 0).await?.version, 2);
     let nodes = close(&*store, Table::NodeHours, DAY, 0).await?;
@@ -348,12 +348,12 @@ pub async fn rows_and_files_are_of_one_moment(bed: &dyn Bed) -> Outcome {
     };
     let reading = async {
         loop {
-            let (rows, files) = store.open_gpu_hours(&Wanted::all(ALWAYS)).await?;
+            let (rows, files) = store.open_gpu_rows(&Wanted::all(ALWAYS)).await?;
             assert_eq!(rows.len() + files.len(), DAYS as usize, "each day in one place");
             let (rows, closed) = store.open_node_hours(ALWAYS).await?;
             assert_eq!(rows.len() + closed.len(), DAYS as usize);
-            let (totals, files) = store.open_gpu_totals().await?;
-            let open = totals.first().map_or(0, |gpu| gpu.total.samples);
+            let (totals, files) = store.open_totals().await?;
+            let open = totals.gpus.first().map_or(0, |gpu| gpu.total.samples);
             let in_files: u64 = files.iter().map(|file| file.sums.samples).sum();
             assert_eq!(open + in_files, u64::from(DAYS) * row().samples);
             if closed.len() == DAYS as usize {
@@ -374,10 +374,10 @@ pub async fn only_the_gpus_that_are_wanted_are_read(bed: &dyn Bed) -> Outcome {
         ..Wanted::all(ALWAYS)
     };
     let only_b = [(b.row_key(HOUR, OwnerKey::NOBODY), row())];
-    assert_eq!(store.gpu_hours(&wanted(&b.gpus)).await?, only_b);
-    assert_eq!(store.open_gpu_hours(&wanted(&b.gpus)).await?.0, only_b);
-    assert_eq!(store.gpu_hours(&wanted(&[])).await?, []);
-    assert_eq!(store.gpu_hours(&wanted(&[a.gpus[0], b.gpus[0]])).await?.len(), 2);
+    assert_eq!(store.gpu_rows(&wanted(&b.gpus)).await?, only_b);
+    assert_eq!(store.open_gpu_rows(&wanted(&b.gpus)).await?.0, only_b);
+    assert_eq!(store.gpu_rows(&wanted(&[])).await?, []);
+    assert_eq!(store.gpu_rows(&wanted(&[a.gpus[0], b.gpus[0]])).await?.len(), 2);
     Ok(())
 }
 

@@ -181,6 +181,6 @@ pub async fn an_epoch_belongs_to_the_node_that_committed_first(bed: &dyn Bed) ->
         NodeCommit { epochs: fresh, ..b.commit(0, 0) },
     ];
     assert_eq!(ledger.commit(both).await?, [CommitOutcome::Committed, CommitOutcome::Moved]);
-    assert_eq!(ledger.gpu_hours(&Wanted::all(super::samples::ALWAYS)).await?.len(), 1, "b wrote nothing");
+    assert_eq!(ledger.gpu_rows(&Wanted::all(super::samples::ALWAYS)).await?.len(), 1, "b wrote nothing");
     Ok(())
 }

@@ -87,7 +87,7 @@ pub async fn an_empty_ledger_answers_with_nothing(bed: &dyn Bed) -> Outcome {
     let node = Node::register(&*ledger, "a").await?;
     assert_eq!(ledger.state(node.key).await?, NodeState::default());
     assert_eq!(ledger.sequence(node.key, node.epoch()).await?, Sequence::NONE);
-    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await?, []);
+    assert_eq!(ledger.gpu_rows(&Wanted::all(ALWAYS)).await?, []);
     assert_eq!(ledger.node_hours(ALWAYS).await?, []);
     assert_eq!(ledger.gpu_totals().await?, []);
     assert_eq!(ledger.assets().await?, []);

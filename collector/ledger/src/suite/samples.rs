@@ -142,7 +142,7 @@ pub async fn commit_one(ledger: &dyn Ledger, commit: NodeCommit) -> Result<Commi
 /// All that can be read of rows, state and sequences: equal where nothing was written.
 pub async fn everything(ledger: &dyn Ledger, nodes: &[&Node]) -> Result<String, LedgerError> {
     let mut parts = vec![
-        format!("{:?}", ledger.gpu_hours(&Wanted::all(ALWAYS)).await?),
+        format!("{:?}", ledger.gpu_rows(&Wanted::all(ALWAYS)).await?),
         format!("{:?}", ledger.node_hours(ALWAYS).await?),
     ];
     for node in nodes {

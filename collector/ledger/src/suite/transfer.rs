@@ -49,7 +49,7 @@ async fn close_days(store: &dyn Store, node: &Node) -> Outcome {
     let day = Day::of(HOUR);
     for (replaces, day) in [(0, day), (1, day), (0, Day(day.0 + 1))] {
         let file = store.begin_file(Table::GpuHours, day, 5).await?;
-        let (rows, _) = store.open_gpu_hours(&Wanted::all(day.hours())).await?;
+        let (rows, _) = store.open_gpu_rows(&Wanted::all(day.hours())).await?;
         let mut sums = Sums::default();
         rows.iter().try_for_each(|(_, row)| sums.add_gpu(row))?;
         let rows = DayRows::Gpu(rows);
@@ -57,7 +57,7 @@ async fn close_days(store: &dyn Store, node: &Node) -> Outcome {
         assert_eq!(store.publish(publish).await?, CommitOutcome::Committed);
     }
     store.begin_file(Table::NodeHours, day, 7).await?;
-    let (_, files) = store.open_gpu_totals().await?;
+    let (_, files) = store.open_totals().await?;
     let last = &files[files.len() - 1];
     let total = GpuTotal { gpu: node.gpus[1], total: row() };
     assert_eq!(

@@ -31,7 +31,7 @@ async fn of_two_that_commit_one_node_one_has_moved() {
             BTreeSet::from([x.unwrap() == CommitOutcome::Moved, y.unwrap() == CommitOutcome::Moved]);
         assert_eq!(outcomes.len(), 2, "round {round}: one committed and one moved");
     }
-    let rows = one.gpu_hours(&Wanted::all(samples::ALWAYS)).await.unwrap();
+    let rows = one.gpu_rows(&Wanted::all(samples::ALWAYS)).await.unwrap();
     assert_eq!(rows[0].1.samples, ROUNDS * samples::row().samples);
 }
 
@@ -173,7 +173,7 @@ async fn rows_that_are_committed_while_their_day_is_published_are_in_one_place()
     loop {
         let last = committing.is_finished();
         let pending = two.begin_file(Table::GpuHours, day, 1).await.unwrap();
-        let (rows, _) = two.open_gpu_hours(&Wanted::all(day.hours())).await.unwrap();
+        let (rows, _) = two.open_gpu_rows(&Wanted::all(day.hours())).await.unwrap();
         let samples: u64 = rows.iter().map(|(_, row)| row.samples).sum();
         let to = pending.version;
         let publish = Publish {
@@ -197,7 +197,7 @@ async fn rows_that_are_committed_while_their_day_is_published_are_in_one_place()
     committing.await.unwrap();
     println!("{moved} attempts met a commit");
     assert_eq!(published, ROUNDS * samples::row().samples, "what was published, and nothing is left");
-    let (rest, files) = two.open_gpu_hours(&Wanted::all(day.hours())).await.unwrap();
+    let (rest, files) = two.open_gpu_rows(&Wanted::all(day.hours())).await.unwrap();
     assert_eq!((rest.len(), files.len()), (0, 1));
 }
 
@@ -218,7 +218,7 @@ async fn an_entry_that_is_cleared_away_while_it_is_published_is_either_gone_or_c
     samples::commit_one(&*one, a.commit(0, 0)).await.unwrap();
     let day = Day::of(samples::HOUR);
     let pending = one.begin_file(Table::GpuHours, day, 1).await.unwrap();
-    let (rows, _) = one.open_gpu_hours(&Wanted::all(day.hours())).await.unwrap();
+    let (rows, _) = one.open_gpu_rows(&Wanted::all(day.hours())).await.unwrap();
     let publish = Publish {
         file: pending.clone(),
         replaces: 0,

@@ -95,7 +95,7 @@ async fn a_server_killed_again_and_again_loses_nothing_that_was_told_and_counts_
         let node = node(&ledger, name).await;
         assert_eq!(ledger.state(node.key).await.unwrap().version, version, "{name}");
         assert_eq!(ledger.sequence(node.key, node.epoch()).await.unwrap().0, version, "{name}");
-        let rows = ledger.gpu_hours(&Wanted::all(samples::ALWAYS)).await.unwrap();
+        let rows = ledger.gpu_rows(&Wanted::all(samples::ALWAYS)).await.unwrap();
         let row = rows.iter().find(|(key, _)| key.gpu == node.gpus[0]).unwrap().1;
         assert_eq!(row.samples, version * samples::row().samples, "rows and version are one");
         assert_eq!(row.counter_mj.0, version * samples::row().counter_mj.0);

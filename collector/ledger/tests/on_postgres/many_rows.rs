@@ -20,7 +20,7 @@ async fn a_commit_of_many_rows_is_whole_and_so_is_its_copy() {
         .collect();
     let expected = commit.gpu_hours.clone();
     assert_eq!(samples::commit_one(&ledger, commit).await.unwrap(), CommitOutcome::Committed);
-    assert_eq!(ledger.gpu_hours(&Wanted::all(samples::ALWAYS)).await.unwrap(), expected);
+    assert_eq!(ledger.gpu_rows(&Wanted::all(samples::ALWAYS)).await.unwrap(), expected);
 
     let copy = open(&server.fresh().unwrap()).await;
     // A narrow channel: who exports waits for who imports.
@@ -28,7 +28,7 @@ async fn a_commit_of_many_rows_is_whole_and_so_is_its_copy() {
     let (exported, imported) = tokio::join!(ledger.export(to), copy.import(from));
     exported.unwrap();
     imported.unwrap();
-    assert_eq!(copy.gpu_hours(&Wanted::all(samples::ALWAYS)).await.unwrap(), expected);
+    assert_eq!(copy.gpu_rows(&Wanted::all(samples::ALWAYS)).await.unwrap(), expected);
     assert_eq!(copy.gpu_totals().await.unwrap(), ledger.gpu_totals().await.unwrap());
     // The copy goes on where the original was, with the next numbers.
     assert_eq!(samples::commit_one(&copy, a.commit(1, 1)).await.unwrap(), CommitOutcome::Committed);

@@ -56,7 +56,7 @@ async fn a_writer_that_commits_all_the_time_does_not_disturb_a_backup() {
         // The copy is of one moment: rows, state and sequence are those of one commit.
         let version = restored.state(node.key).await.unwrap().version;
         assert_eq!(restored.sequence(node.key, node.epoch()).await.unwrap().0, version);
-        let rows = restored.gpu_hours(&Wanted::all(ALWAYS)).await.unwrap();
+        let rows = restored.gpu_rows(&Wanted::all(ALWAYS)).await.unwrap();
         assert_eq!(rows[0].1.samples, version * row().samples);
         versions.push(version);
     }

@@ -20,7 +20,7 @@ async fn commit(ledger: &SqliteLedger, node: &Node, at: u64) -> Result<CommitOut
 
 async fn is_at(ledger: &SqliteLedger, node: &Node, version: u64) {
     assert_eq!(ledger.state(node.key).await.unwrap().version, version);
-    let rows = ledger.gpu_hours(&Wanted::all(ALWAYS)).await.unwrap();
+    let rows = ledger.gpu_rows(&Wanted::all(ALWAYS)).await.unwrap();
     assert_eq!(rows[0].1.samples, version * row().samples);
     assert!(ledger.check().await.unwrap().is_empty());
 }
@@ -35,7 +35,7 @@ async fn a_damaged_page_is_told_and_nothing_is_written_until_it_is_mended() {
     for _ in 0..2 {
         let refused = commit(&ledger, &node, 1).await;
         assert!(matches!(refused, Err(LedgerError::Corrupt { .. })), "{refused:?}");
-        assert!(matches!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await, Err(LedgerError::Corrupt { .. })));
+        assert!(matches!(ledger.gpu_rows(&Wanted::all(ALWAYS)).await, Err(LedgerError::Corrupt { .. })));
     }
     // Even a commit that does not touch the damaged page is refused.
     let mut bare = node.commit(1, 1);

@@ -49,7 +49,7 @@ async fn a_ledger_of_the_first_schema_keeps_its_rows() {
 
     let state = ledger.state(NodeKey(1)).await.unwrap();
     assert_eq!(state, NodeState { version: 7, blob: vec![1, 2, 3] });
-    let found = ledger.gpu_hours(&Wanted::all(ALWAYS)).await.unwrap();
+    let found = ledger.gpu_rows(&Wanted::all(ALWAYS)).await.unwrap();
     let keys: Vec<_> = found.iter().map(|(key, _)| (key.hour.0 - HOUR.0, key.gpu.0, key.owner.0)).collect();
     assert_eq!(keys, [(0, 1, 0), (0, 1, 2), (0, 3, 1), (1, 1, 3)]);
     assert_eq!(found[1].1.memory_byte_ms, ByteMillis((96 << 40) + 1_099_511_627_775));
@@ -94,7 +94,7 @@ async fn a_migrated_ledger_goes_on_and_is_migrated_once() {
     commit.epochs[0].epoch = samples::epoch(70);
     commit.gpu_hours[0].0 = node.row_key(Hour(HOUR.0 + 1), OwnerKey::NOBODY);
     samples::commit_one(&ledger, commit).await.unwrap();
-    assert_eq!(ledger.gpu_hours(&Wanted::all(ALWAYS)).await.unwrap().len(), 5);
+    assert_eq!(ledger.gpu_rows(&Wanted::all(ALWAYS)).await.unwrap().len(), 5);
 }
 
 #[test]

@@ -28,7 +28,7 @@ async fn with_backup(bed: &FileBed) -> (SqliteLedger, Node) {
 async fn is_at(ledger: &SqliteLedger, node: &Node, version: u64) {
     assert_eq!(ledger.state(node.key).await.unwrap().version, version);
     assert_eq!(ledger.sequence(node.key, node.epoch()).await.unwrap().0, version);
-    let rows = ledger.gpu_hours(&Wanted::all(ALWAYS)).await.unwrap();
+    let rows = ledger.gpu_rows(&Wanted::all(ALWAYS)).await.unwrap();
     assert_eq!(rows[0].1.samples, version * row().samples);
     let faults = ledger.check().await.unwrap();
     assert!(faults.is_empty(), "{faults:?}");

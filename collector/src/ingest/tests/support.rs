@@ -320,14 +320,14 @@ impl Ledger for TestLedger {
     async fn all_owners(&self) -> Result<Vec<OwnerRecord>, LedgerError> {
         self.inner.all_owners().await
     }
-    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<GpuHourStream, LedgerError> {
         self.inner.gpu_hours(wanted).await
     }
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError> {
         self.inner.node_hours(range).await
     }
-    async fn gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError> {
-        self.inner.gpu_totals().await
+    async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
+        self.inner.totals().await
     }
     async fn put_assets(&self, assets: Vec<StoredAsset>) -> Result<(), LedgerError> {
         self.inner.put_assets(assets).await

@@ -5,9 +5,8 @@ use crate::simulate::oracle::Arrivals;
 use crate::simulate::plan::CommitFault;
 use async_trait::async_trait;
 use gpuledger_ledger::{
-    CommitOutcome, GpuHour, GpuHourKey, GpuRecord, GpuTotal, Hour, HourRange, Ledger, LedgerError,
-    NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, Registered, Store,
-    StoredAsset, Wanted,
+    CommitOutcome, GpuHourStream, GpuRecord, Hour, HourRange, Ledger, LedgerError, LedgerTotals, NodeCommit,
+    NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, Registered, Store, StoredAsset, Wanted,
 };
 use gpuledger_proto::frame::{Inventory, Owner};
 use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
@@ -167,17 +166,25 @@ impl Ledger for SimLedger {
         self.call(|ledger| async move { ledger.all_owners().await }).await
     }
 
-    async fn gpu_hours(&self, wanted: &Wanted) -> Result<Vec<(GpuHourKey, GpuHour)>, LedgerError> {
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<GpuHourStream, LedgerError> {
         let wanted = wanted.clone();
-        self.call(move |ledger| async move { ledger.gpu_hours(&wanted).await }).await
+        // Read whole on the other runtime: waiting for a piece would let virtual time pass.
+        let read = self.call(move |ledger| async move {
+            let keep = |pieces: &mut Vec<_>, piece| {
+                pieces.push(piece);
+                Ok(())
+            };
+            gpuledger_ledger::gather(&*ledger, &wanted, Vec::new, keep).await
+        });
+        read.await.map(GpuHourStream::of)
     }
 
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError> {
         self.call(move |ledger| async move { ledger.node_hours(range).await }).await
     }
 
-    async fn gpu_totals(&self) -> Result<Vec<GpuTotal>, LedgerError> {
-        self.call(|ledger| async move { ledger.gpu_totals().await }).await
+    async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
+        self.call(|ledger| async move { ledger.totals().await }).await
     }
 
     async fn put_assets(&self, assets: Vec<StoredAsset>) -> Result<(), LedgerError> {
