@@ -16,6 +16,7 @@
 use super::cells::{Row, Table};
 use super::error::FleetError;
 use gpuledger_tco::asset::{Asset, Place};
+use gpuledger_tco::books::Terms;
 use gpuledger_tco::money::{Currency, Money};
 use jiff::civil::Date;
 use rust_decimal::Decimal;
@@ -84,6 +85,7 @@ fn asset(row: &Row<'_>) -> Result<Asset, FleetError> {
         salvage: Money::new(row.decimal("salvage")?.unwrap_or_default(), currency),
         life_months,
         in_service: row.date("in_service")?,
+        terms: Terms::default(),
         source: row.place(),
     };
     asset.check().map_err(|error| row.error(error.to_string()))?;
@@ -152,6 +154,7 @@ pub fn from_document(serial: &str, document: &str) -> Result<Asset, FleetError> 
         salvage: Money::new(document.salvage, document.currency),
         life_months: document.life_months,
         in_service: document.in_service,
+        terms: Terms::default(),
         source: document.source,
     };
     asset.check().map_err(|error| fail(error.to_string()))?;

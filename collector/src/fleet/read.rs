@@ -8,7 +8,8 @@ use super::section::{Section, Source};
 use super::site::{self, Defaults, unnamed};
 use super::{Fleet, NodeRule};
 use gpuledger_tco::asset::{Asset, GPUS_MAX, LIFE_MONTHS_MAX, Place};
-use gpuledger_tco::facility::{CapitalRate, Overhead, Site};
+use gpuledger_tco::books::Terms;
+use gpuledger_tco::facility::{CapitalRate, Charge, Key, Overhead, Site};
 use gpuledger_tco::money::{Currency, Money};
 use gpuledger_tco::rent::RentPrice;
 use gpuledger_tco::usage::Declared;
@@ -191,6 +192,7 @@ fn asset(section: &Section<'_>, sites: &[Site], currency: Currency) -> Result<As
         },
         life_months: if life.key == "life_years" { months * 12 } else { months },
         in_service: in_service.date()?,
+        terms: Terms::default(),
         source: section.place(),
     };
     asset.check().map_err(|error| section.error(error.to_string()))?;
@@ -206,7 +208,10 @@ fn overheads(root: &Section<'_>, sites: &[Site], currency: Currency) -> Result<V
                 Some(_) => Some(sites[site_of(&section, sites)?].name.clone()),
                 None => None,
             },
-            per_year: section.need("per_year", "\"90000.00\"")?.money(currency)?,
+            charge: Charge::PerYear(section.need("per_year", "\"90000.00\"")?.money(currency)?),
+            key: Key::default(),
+            from: None,
+            to: None,
             source: section.place(),
         };
         let same = |known: &&Overhead| known.kind == overhead.kind && known.site == overhead.site;

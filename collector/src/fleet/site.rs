@@ -7,6 +7,7 @@ use super::section::{Field, Section};
 use gpuledger_tco::energy::{Intensity, Missing, Tariff};
 use gpuledger_tco::facility::{Colocation, Site};
 use gpuledger_tco::money::{Currency, Money};
+use gpuledger_tco::supply::Supply;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub fn unnamed() -> Site {
         tariff: None,
         intensity: None,
         colocation: None,
+        supply: Supply::default(),
         source: "no site in the register".to_owned(),
     }
 }
@@ -68,6 +70,7 @@ pub fn site(section: &Section<'_>, defaults: &Defaults<'_>) -> Result<Site, Flee
             Some(field) => Some(colocation(&field, defaults.currency)?),
             None => None,
         },
+        supply: Supply::default(),
         source: section.place(),
     })
 }
@@ -191,6 +194,7 @@ fn colocation(field: &Field<'_>, currency: Currency) -> Result<Colocation, Fleet
         contracted_kw,
         price_per_kw_month: Money::new(price.amount_not_negative()?, currency),
         power_included: section.need("power_included", "true or false")?.boolean()?,
+        overage: None,
         source: section.place(),
     })
 }

@@ -25,6 +25,7 @@ fn line(group: &str, family: Family, label: &str, amount: &str) -> Line {
         amount: d(amount),
         exact: d(amount),
         currency: Currency::EUR,
+        formula_id: gpuledger_tco::formulas::ENERGY,
         formula: "quantity × price".into(),
         inputs: vec![
             input("quantity", "18234.5612", "kWh", "ledger"),

@@ -11,10 +11,11 @@ use crate::calendar::{Month, Segment};
 use crate::decimal::{add, div, floor, from_u128, mul, sub, sum};
 use crate::energy;
 use crate::error::TcoError;
+use crate::facility::Key;
 use crate::pools::{Basis, Pool, rounded_total};
 use crate::service::Fleet;
 use crate::statement::{Family, GroupBy};
-use crate::tally::{Cell, Holder, Tally, plus, plus_signed};
+use crate::tally::{Cell, Holder, Peak, Tally, plus, plus_signed};
 use crate::usage::{UNKNOWN, Usage};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -189,21 +190,47 @@ pub fn allocate(
     Ok(shares)
 }
 
-fn split(position: usize, pool: &Pool, tally: &Tally, groups: &Groups<'_>) -> Result<Vec<Share>, TcoError> {
-    let mut parts: BTreeMap<usize, (u64, i128)> = BTreeMap::new();
-    let mut whole = 0;
-    for (group, _, _, cell) in groups.cells(tally, &pool.gpus, Some(pool.month)) {
-        let weight = match pool.basis {
-            Basis::Time => cell.time_ms(),
-            Basis::Energy(_) => cell.energy_mj,
-        };
-        if weight == 0 {
-            continue;
+/// Weight and priced energy of each group, and all of the weight.
+type Weights = (BTreeMap<usize, (u64, i128)>, u64);
+
+fn weigh(pool: &Pool, basis: Basis, tally: &Tally, groups: &Groups<'_>) -> Result<Weights, TcoError> {
+    let (mut parts, mut whole): (BTreeMap<usize, (u64, i128)>, u64) = (BTreeMap::new(), 0);
+    let mut give = |group: usize, weight: u64, more: i128| -> Result<(), TcoError> {
+        if weight > 0 {
+            let (part, priced) = parts.entry(group).or_default();
+            plus(part, weight)?;
+            plus_signed(priced, more)?;
+            plus(&mut whole, weight)?;
         }
-        let (part, priced) = parts.entry(group).or_default();
-        plus(part, weight)?;
-        plus_signed(priced, cell.priced)?;
-        plus(&mut whole, weight)?;
+        Ok(())
+    };
+    if let Basis::Peak(peak) = basis {
+        for (segment, gpu, holder, mj) in tally.peaks.get(peak).into_iter().flat_map(Peak::loads) {
+            give(groups.of(segment, gpu, holder), mj, 0)?;
+        }
+    } else {
+        for (group, _, _, cell) in groups.cells(tally, &pool.gpus, Some(pool.month)) {
+            give(group, weight(basis, cell), cell.priced)?;
+        }
+    }
+    Ok((parts, whole))
+}
+
+fn weight(basis: Basis, cell: &Cell) -> u64 {
+    match basis {
+        Basis::Hours(Key::InService) => cell.time_ms(),
+        Basis::Hours(Key::Owned) => cell.active_ms.saturating_add(cell.held_ms),
+        Basis::Hours(Key::Active) => cell.active_ms,
+        Basis::Hours(Key::Energy) | Basis::Energy(_) | Basis::EnergyUsed | Basis::Peak(_) => cell.energy_mj,
+    }
+}
+
+fn split(position: usize, pool: &Pool, tally: &Tally, groups: &Groups<'_>) -> Result<Vec<Share>, TcoError> {
+    let (mut parts, mut whole) = weigh(pool, pool.basis, tally, groups)?;
+    if whole == 0 {
+        // Where the key finds nobody, time in service is the key; where that finds nobody, too, the
+        // group without time carries it.
+        (parts, whole) = weigh(pool, Basis::Hours(Key::InService), tally, groups)?;
     }
     if whole == 0 {
         parts.insert(groups.fallback(&pool.gpus, pool.month), (1, 0));
@@ -212,12 +239,12 @@ fn split(position: usize, pool: &Pool, tally: &Tally, groups: &Groups<'_>) -> Re
     let mut shares = Vec::new();
     for (group, (part, priced)) in parts {
         let exact = match pool.basis {
-            Basis::Time if part == whole => pool.amount,
-            Basis::Time => {
+            Basis::Energy(factor) => mul(energy::amount(priced)?, factor)?,
+            _ if part == whole => pool.amount,
+            _ => {
                 let weighted = mul(pool.amount, from_u128(part.into())?)?;
                 div(weighted, from_u128(whole.into())?, "time")?
             }
-            Basis::Energy(factor) => mul(energy::amount(priced)?, factor)?,
         };
         let (part, whole) = (part.into(), whole.into());
         shares.push(Share { pool: position, group, exact, amount: Decimal::ZERO, part, whole });

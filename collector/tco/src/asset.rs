@@ -1,5 +1,6 @@
 //! The register's entries: what was bought, for how much, since when it serves and for how long.
 
+use crate::books::{Terms, terms};
 use crate::decimal;
 use crate::error::TcoError;
 use crate::money::Money;
@@ -35,6 +36,8 @@ pub struct Asset {
     pub life_months: u32,
     /// Day from which it was available for use: depreciation and time in service begin.
     pub in_service: Date,
+    /// Method, convention, and what happened to it since.
+    pub terms: Terms,
     /// Where the entry stands: "fleet.toml line 12".
     pub source: String,
 }
@@ -63,7 +66,12 @@ impl Asset {
         if self.gpus > GPUS_MAX {
             return wrong("number of GPUs", self.gpus.to_string(), "at most 100000");
         }
-        Ok(())
+        terms::check(self)
+    }
+
+    /// Its serial in the register: an asset that moved is one entry for each stay, told apart behind `@`.
+    pub fn of_register(&self) -> &str {
+        self.serial.split_once('@').map_or(self.serial.as_str(), |(serial, _)| serial)
     }
 
     /// What is depreciated over the life.
@@ -90,6 +98,7 @@ pub(crate) mod tests {
             salvage: Money::zero(Currency::EUR),
             life_months: 60,
             in_service: date(2024, 1, 1),
+            terms: Terms::default(),
             source: "test".to_owned(),
         }
     }

@@ -7,6 +7,7 @@
 use crate::calendar::{Period, UtcHour};
 use crate::decimal;
 use crate::error::TcoError;
+use crate::time_of_use::TimeOfUse;
 use rust_decimal::Decimal;
 
 /// Places after the point that a price per kWh or a carbon intensity is computed with.
@@ -25,9 +26,14 @@ pub struct Series {
 }
 
 impl Series {
-    fn at(&self, hour: UtcHour) -> Option<Decimal> {
+    pub fn at(&self, hour: UtcHour) -> Option<Decimal> {
         let position = usize::try_from(hour.0.checked_sub(self.first.0)?).ok()?;
         self.values.get(position).copied().flatten()
+    }
+
+    /// Every hour of a period that the source has no value for.
+    pub fn missing(&self, period: Period) -> Vec<UtcHour> {
+        (period.from().0..period.to().0).map(UtcHour).filter(|&hour| self.at(hour).is_none()).collect()
     }
 
     /// Last value before an hour.
@@ -51,8 +57,32 @@ pub enum Missing {
 /// Price of a kWh, in the statement's currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tariff {
-    Flat { per_kwh: Decimal, source: String },
-    Hourly { per_kwh: Series, missing: Missing },
+    Flat {
+        per_kwh: Decimal,
+        source: String,
+    },
+    Hourly {
+        per_kwh: Series,
+        missing: Missing,
+    },
+    TimeOfUse(Box<TimeOfUse>),
+    /// Contracts one after the other; see [`Tariff::check`].
+    Contracts(Vec<Contract>),
+}
+
+/// A tariff for a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contract {
+    pub from: UtcHour,
+    /// Not in force in this hour any more.
+    pub to: Option<UtcHour>,
+    pub tariff: Tariff,
+}
+
+impl Contract {
+    fn covers(&self, hour: UtcHour) -> bool {
+        self.from <= hour && self.to.is_none_or(|to| hour < to)
+    }
 }
 
 impl Tariff {
@@ -60,6 +90,23 @@ impl Tariff {
         match self {
             Self::Flat { source, .. } => source,
             Self::Hourly { per_kwh, .. } => &per_kwh.source,
+            Self::TimeOfUse(tariff) => &tariff.source,
+            Self::Contracts(contracts) => contracts.first().map_or("", |contract| contract.tariff.source()),
+        }
+    }
+
+    /// Refuses gaps and overlaps of bands and of contracts, by name.
+    pub fn check(&self) -> Result<(), TcoError> {
+        match self {
+            Self::Flat { .. } | Self::Hourly { .. } => Ok(()),
+            Self::TimeOfUse(tariff) => tariff.check(),
+            Self::Contracts(contracts) => {
+                contracts.windows(2).try_for_each(|pair| match pair {
+                    [earlier, later] => follows(earlier, later),
+                    _ => Ok(()),
+                })?;
+                contracts.iter().try_for_each(|contract| contract.tariff.check())
+            }
         }
     }
 
@@ -71,8 +118,26 @@ impl Tariff {
                 Missing::Previous => per_kwh.before(hour),
                 Missing::Price(price) => Some(*price),
             }),
+            Self::TimeOfUse(tariff) => tariff.at(hour),
+            Self::Contracts(contracts) => contracts
+                .iter()
+                .find(|contract| contract.covers(hour))
+                .and_then(|contract| contract.tariff.at(hour)),
         }
     }
+}
+
+/// A contract begins where the one before it ends.
+fn follows(earlier: &Contract, later: &Contract) -> Result<(), TcoError> {
+    let ends = earlier.to.map_or_else(|| "never".to_owned(), |to| to.to_string());
+    if earlier.to == Some(later.from) {
+        return Ok(());
+    }
+    Err(TcoError::Invalid {
+        what: format!("start of the contract {}", later.tariff.source()),
+        given: format!("{} while {} ends {ends}", later.from, earlier.tariff.source()),
+        expected: "the hour in which the contract before it ends: no gap and no overlap",
+    })
 }
 
 /// Grams of CO2 (or equivalent) of a kWh from the grid at that place, location-based.
@@ -103,17 +168,26 @@ impl Intensity {
 pub(crate) struct HourTable(Vec<Option<i128>>);
 
 impl HourTable {
-    pub(crate) fn of_tariff(tariff: &Tariff, period: Period) -> Result<Self, TcoError> {
-        Self::fill(period, |hour| tariff.at(hour))
-    }
-
-    pub(crate) fn of_intensity(intensity: &Intensity, period: Period) -> Result<Self, TcoError> {
-        Self::fill(period, |hour| intensity.at(hour))
-    }
-
-    fn fill(period: Period, at: impl Fn(UtcHour) -> Option<Decimal>) -> Result<Self, TcoError> {
+    /// Prices; times the PUE of the hour where one is given.
+    pub(crate) fn of_tariff(
+        tariff: &Tariff,
+        pue: impl Fn(UtcHour) -> Decimal,
+        period: Period,
+    ) -> Result<Self, TcoError> {
         let hours = (period.from().0..period.to().0).map(UtcHour);
-        hours.map(|hour| at(hour).map(scaled).transpose()).collect::<Result<_, _>>().map(Self)
+        let price = |hour| tariff.at(hour).map(|price| scaled(decimal::mul(price, pue(hour))?)).transpose();
+        hours.map(price).collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(crate) fn of_intensity(
+        intensity: &Intensity,
+        pue: impl Fn(UtcHour) -> Decimal,
+        period: Period,
+    ) -> Result<Self, TcoError> {
+        let hours = (period.from().0..period.to().0).map(UtcHour);
+        let grams =
+            |hour| intensity.at(hour).map(|grams| scaled(decimal::mul(grams, pue(hour))?)).transpose();
+        hours.map(grams).collect::<Result<_, _>>().map(Self)
     }
 
     /// By position from the start of the period.

@@ -127,10 +127,21 @@ fn check(inputs: &Inputs) -> Result<(), TcoError> {
         }
         if let Some(contract) = &site.colocation {
             own(format!("the colocation of site {}", site.name), contract.price_per_kw_month.currency)?;
+            if let Some(overage) = contract.overage {
+                own(format!("the overage of site {}", site.name), overage.per_kwh.currency)?;
+            }
+        }
+        site.supply.check(&site.name)?;
+        site.tariff.as_ref().map_or(Ok(()), energy::Tariff::check)?;
+        for money in site.supply.money() {
+            own(format!("the electricity contract of site {}", site.name), money.currency)?;
         }
     }
     for overhead in &inputs.overheads {
-        own(format!("the overhead {}", overhead.kind), overhead.per_year.currency)?;
+        overhead.check()?;
+        if let Some(money) = overhead.charge.money() {
+            own(format!("the overhead {}", overhead.kind), money.currency)?;
+        }
     }
     for price in &inputs.prices {
         own(format!("the price of {} ({})", price.offer, price.entry), price.currency)?;
@@ -179,9 +190,13 @@ impl View<'_> {
             self.month_inputs(&mut inputs, &group, share, pool)?;
         }
         let formula = match (split, first.basis) {
-            (false, _) => first.formula.to_owned(),
-            (true, Basis::Time) => format!("{}, × GPU-hours of the group ÷ GPU-hours", first.formula),
-            (true, Basis::Energy(_)) => format!("{}, of the group", first.formula),
+            (false, _) => first.formula.text.to_owned(),
+            (true, Basis::Energy(_)) => format!("{}, of the group", first.formula.text),
+            (true, Basis::EnergyUsed) => format!("{}, × energy of the group ÷ energy", first.formula.text),
+            (true, Basis::Peak(_)) => {
+                format!("{}, × load of the group in the peak hour ÷ load", first.formula.text)
+            }
+            (true, _) => format!("{}, × GPU-hours of the group ÷ GPU-hours", first.formula.text),
         };
         let family = family_name(first.family);
         let own = first.item == group || first.item.ends_with(&format!("/{group}"));
@@ -197,6 +212,7 @@ impl View<'_> {
             amount: money(sum(shares.iter().map(|share| share.amount))?, self.inputs).amount,
             exact: sum(shares.iter().map(|share| share.exact))?.normalize(),
             currency: self.inputs.currency,
+            formula_id: first.formula,
             formula,
             inputs,
         })
@@ -212,11 +228,25 @@ impl View<'_> {
     ) -> Result<(), TcoError> {
         let month = self.months.get(pool.month).map(ToString::to_string).unwrap_or_default();
         match pool.basis {
-            Basis::Time => {
+            Basis::Hours(key) => {
                 inputs.extend(pool.of_month.iter().cloned());
                 if share.part != share.whole {
                     inputs.push(hours_input(format!("GPU-hours of {group} in {month}"), share.part)?);
-                    inputs.push(hours_input(format!("GPU-hours in service in {month}"), share.whole)?);
+                    inputs.push(hours_input(format!("GPU-hours {} in {month}", key.name()), share.whole)?);
+                }
+            }
+            Basis::EnergyUsed | Basis::Peak(_) => {
+                inputs.extend(pool.of_month.iter().cloned());
+                if share.part != share.whole {
+                    let what =
+                        if pool.basis == Basis::EnergyUsed { "energy" } else { "load in the peak hour" };
+                    inputs.push(input(
+                        format!("{what} of {group} in {month}"),
+                        kwh(share.part)?,
+                        "kWh",
+                        "ledger",
+                    ));
+                    inputs.push(input(format!("{what} in {month}"), kwh(share.whole)?, "kWh", "ledger"));
                 }
             }
             Basis::Energy(_) if share.part == share.whole => inputs.extend(pool.of_month.iter().cloned()),
@@ -276,7 +306,7 @@ impl View<'_> {
         for (&site, &integral) in &figures.carbon {
             let known = self.tally.carbon_unknown.get(site).is_some_and(Option::is_none);
             let Some(site) = self.inputs.sites.get(site).filter(|_| known) else { return Ok(None) };
-            grams = add(grams, mul(energy::amount(integral)?, site.pue)?)?;
+            grams = add(grams, mul(energy::amount(integral)?, site.pue_factor())?)?;
         }
         crate::decimal::div(grams, Decimal::ONE_THOUSAND, "grams").map(|kg| Some(kg.normalize()))
     }

@@ -19,7 +19,9 @@
 
 pub mod allocation;
 pub mod asset;
+pub mod books;
 pub mod calendar;
+pub mod carbon;
 mod compare;
 pub mod decimal;
 pub mod depreciation;
@@ -30,15 +32,19 @@ pub mod facility;
 pub mod failures;
 mod figures;
 pub mod finance;
+pub mod formulas;
 pub mod money;
 pub mod pools;
 pub mod power_bill;
 mod powers;
+pub mod register;
 pub mod rent;
 pub mod service;
 pub mod shares;
 pub mod statement;
+pub mod supply;
 pub mod tally;
+pub mod time_of_use;
 pub mod usage;
 
 pub use depreciation::{

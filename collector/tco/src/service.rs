@@ -5,7 +5,7 @@
 //!   first seen. An asset without GPUs (a chassis, a switch) serves all GPUs of its node or site.
 //! - GPUs that an asset came with and nobody ever saw are in service all the same: unmonitored.
 //! - A GPU with an asset is in service from the asset's in-service date, or from when it was first
-//!   seen if that was earlier, to the end of the period.
+//!   seen if that was earlier, to the end of the period or of its stay there, or its disposal.
 //! - A GPU without an asset is in service from when it was first seen to the end of the period; when
 //!   it was last seen before the period began, it is taken to be gone.
 //!
@@ -84,6 +84,7 @@ pub fn resolve(inputs: &Inputs) -> Result<Fleet, TcoError> {
         for &position in &order {
             if let (Some(asset), Some(slot)) = (assets.get(position), taken.get_mut(position))
                 && slot.is_none()
+                && builder.here(asset)?
             {
                 *slot = builder.take(asset, by_serial)?;
             }
@@ -172,10 +173,17 @@ impl<'a> Builder<'a> {
         self.seen(gpu).is_some_and(|gpu| self.start_of_unregistered(gpu.seen_ms).is_none())
     }
 
+    /// Whether an asset stands at its place in any part of the period.
+    fn here(&self, asset: &Asset) -> Result<bool, TcoError> {
+        let day_ms = |day| self.calendar.day_start_ms(day);
+        let came = asset.terms.stay.from.map(day_ms).transpose()?.is_none_or(|from| from < self.to_ms);
+        Ok(came && asset.terms.ends().map(day_ms).transpose()?.is_none_or(|ends| ends > self.from_ms))
+    }
+
     /// GPUs that belong to an asset; `None` where it only serves the GPUs of others.
     fn take(&mut self, asset: &Asset, by_serial: bool) -> Result<Option<Vec<usize>>, TcoError> {
         let gpus = if by_serial {
-            match self.by_serial.get(asset.serial.as_str()) {
+            match self.by_serial.get(asset.of_register()) {
                 Some(&gpu) => vec![gpu],
                 None => return Ok(None),
             }
@@ -190,7 +198,7 @@ impl<'a> Builder<'a> {
             if let Some(paid) = self.paid.get_mut(gpu) {
                 *paid = true;
             }
-            self.serve(gpu, asset, bought_ms);
+            self.serve(gpu, asset, bought_ms)?;
         }
         Ok(Some(gpus))
     }
@@ -228,7 +236,14 @@ impl<'a> Builder<'a> {
         gpus
     }
 
-    fn serve(&mut self, gpu: usize, asset: &Asset, bought_ms: i64) {
+    fn serve(&mut self, gpu: usize, asset: &Asset, bought_ms: i64) -> Result<(), TcoError> {
+        let day_ms = |day| self.calendar.day_start_ms(day);
+        let end = asset.terms.ends().map(day_ms).transpose()?.map_or(self.to_ms, |ends| ends.min(self.to_ms));
+        if let Some(came) = asset.terms.stay.from {
+            let start = day_ms(came)?.max(bought_ms);
+            self.set_service(gpu, start, end);
+            return Ok(());
+        }
         let mut start = bought_ms;
         if let (Some(first), Some(seen)) = (self.first_seen(gpu), self.seen(gpu)) {
             let first = i64::try_from(first).unwrap_or(i64::MAX);
@@ -242,13 +257,18 @@ impl<'a> Builder<'a> {
                 }
             }
         }
-        self.set_service(gpu, start);
+        self.set_service(gpu, start, end);
+        Ok(())
     }
 
-    fn set_service(&mut self, gpu: usize, start: i64) {
-        let (start, end) = (start.max(self.from_ms), self.to_ms);
-        if let Some(gpu) = self.gpus.get_mut(gpu) {
-            gpu.service_ms = (start < end).then_some((start, end));
+    /// A GPU that moved within the period is in service from the first of its stays to the last.
+    fn set_service(&mut self, gpu: usize, start: i64, end: i64) {
+        let start = start.max(self.from_ms);
+        if let Some(gpu) = self.gpus.get_mut(gpu)
+            && start < end
+        {
+            let (from, to) = gpu.service_ms.unwrap_or((start, end));
+            gpu.service_ms = Some((from.min(start), to.max(end)));
         }
     }
 
@@ -263,7 +283,7 @@ impl<'a> Builder<'a> {
             for _ in known.len()..wanted {
                 let gpu = self.add_gpu(position, &declared.model);
                 if let Some(start) = self.start_of_unregistered(node.seen_ms) {
-                    self.set_service(gpu, start);
+                    self.set_service(gpu, start, self.to_ms);
                 }
                 gpus.push(gpu);
             }
@@ -297,7 +317,7 @@ impl<'a> Builder<'a> {
             }
             let Some(seen) = self.seen(gpu) else { continue };
             if let Some(start) = self.start_of_unregistered(seen.seen_ms) {
-                self.set_service(gpu, start);
+                self.set_service(gpu, start, self.to_ms);
                 if start < self.to_ms {
                     let count = names.entry(seen.node).or_default();
                     *count = count.saturating_add(1);

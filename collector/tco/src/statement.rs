@@ -4,6 +4,7 @@
 //! total and the groups to the statement's total, to the smallest unit of the currency; every line
 //! can be recomputed from its formula and inputs.
 
+use crate::formulas::Formula;
 use crate::money::{Currency, Money};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -57,6 +58,8 @@ pub struct Line {
     /// The amount before rounding.
     pub exact: Decimal,
     pub currency: Currency,
+    /// Which formula it is; see [`crate::formulas`].
+    pub formula_id: Formula,
     /// How the inputs make the amount, in words and signs: "energy × PUE × price".
     pub formula: String,
     pub inputs: Vec<Input>,

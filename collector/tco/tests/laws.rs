@@ -4,7 +4,7 @@ mod support;
 
 use gpuledger_tco::energy::{Intensity, Missing, Series, Tariff};
 use gpuledger_tco::evaluate::Inputs;
-use gpuledger_tco::facility::{CapitalRate, Colocation, Overhead};
+use gpuledger_tco::facility::{CapitalRate, Charge, Colocation, Overhead};
 use gpuledger_tco::statement::{GroupBy, Statement};
 use gpuledger_tco::usage::{GpuRow, NodeRow, Usage};
 use gpuledger_tco::{TcoError, evaluate};
@@ -86,6 +86,7 @@ fn fleet() -> impl Strategy<Value = Inputs> {
             contracted_kw: dec("7.7"),
             price_per_kw_month: eur("195.94"),
             power_included: false,
+            overage: None,
             source: "contract".to_owned(),
         });
         for (serial, node, day) in [("SN1", "n1", 1), ("SN2", "n3", 17)] {
@@ -97,12 +98,7 @@ fn fleet() -> impl Strategy<Value = Inputs> {
             inputs.assets.push(asset);
         }
         let per_year = eur(&yearly.to_string());
-        let overhead = |kind: &str, site: Option<&str>| Overhead {
-            kind: kind.to_owned(),
-            site: site.map(str::to_owned),
-            per_year,
-            source: "budget".to_owned(),
-        };
+        let overhead = |kind: &str, site: Option<&str>| Overhead::per_year(kind, site, per_year, "budget");
         inputs.overheads = vec![overhead("staff", None), overhead("network", Some("dc2"))];
         inputs.capital_rate = Some(CapitalRate { rate: dec("0.07"), source: "finance".to_owned() });
         inputs.prices =
@@ -173,7 +169,8 @@ proptest! {
             asset.salvage.amount *= Decimal::TEN;
         }
         for overhead in &mut tenfold.overheads {
-            overhead.per_year.amount *= Decimal::TEN;
+            let Charge::PerYear(money) = &mut overhead.charge else { continue };
+            money.amount *= Decimal::TEN;
         }
         for site in &mut tenfold.sites {
             match &mut site.tariff {
@@ -181,7 +178,7 @@ proptest! {
                 Some(Tariff::Hourly { per_kwh, .. }) => {
                     per_kwh.values.iter_mut().flatten().for_each(|value| *value *= Decimal::TEN);
                 }
-                None => {}
+                _ => {}
             }
             if let Some(contract) = &mut site.colocation {
                 contract.price_per_kw_month.amount *= Decimal::TEN;

@@ -43,12 +43,7 @@ fn four_hour_inputs(by: GroupBy) -> gpuledger_tco::Inputs {
     inputs.sites[0].tariff = Some(flat("0.20"));
     inputs.sites[0].pue = dec("1.5");
     // 0.10 for each of the 8784 hours of 2024.
-    inputs.overheads.push(Overhead {
-        kind: "staff".to_owned(),
-        site: None,
-        per_year: eur("878.40"),
-        source: "budget".to_owned(),
-    });
+    inputs.overheads.push(Overhead::per_year("staff", None, eur("878.40"), "budget"));
     inputs
 }
 
@@ -173,6 +168,7 @@ fn a_site_without_nodes_still_costs() {
         contracted_kw: dec("10"),
         price_per_kw_month: eur("196"),
         power_included: true,
+        overage: None,
         source: "contract".to_owned(),
     });
     let statement = evaluate(&inputs).unwrap();
@@ -187,6 +183,7 @@ fn power_included_in_colocation_is_shown_and_not_paid_twice() {
         contracted_kw: dec("1"),
         price_per_kw_month: eur("696"),
         power_included: true,
+        overage: None,
         source: "contract".to_owned(),
     });
     let statement = evaluate(&inputs).unwrap();

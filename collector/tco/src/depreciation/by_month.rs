@@ -1,117 +1,38 @@
-//! Straight-line depreciation by calendar month.
+//! Depreciation of an asset of the register by calendar month, from its [`Book`].
 //!
-//! A life of n months is n equal parts of (cost − salvage), each rounded to the smallest unit of the
-//! currency; what the rounding leaves over goes to the last part, so that the life sums to
-//! cost − salvage exactly. An asset that comes into service within a month gets that month by actual
-//! days; the rest of that part ends the life, in the calendar month n months later. Within a month
-//! depreciation runs evenly with time.
+//! A straight-line life of n months is n equal parts of (cost − salvage), each rounded to the smallest
+//! unit of the currency; what the rounding leaves over goes to the last part, so that the life sums to
+//! cost − salvage exactly. An asset that comes into service within a month gets that month by its
+//! convention, as a rule by actual days; the rest of that part ends the life, in the calendar month n
+//! months later. Within a month depreciation runs evenly with time.
 //!
 //! [`accumulated`] gives depreciation to an instant, rounded: a period's depreciation is a
 //! difference of it, so periods that share a border neither lose nor double a cent.
 
 use crate::asset::Asset;
+use crate::books::Book;
 use crate::calendar::{Calendar, Month};
-use crate::decimal::{Fraction, add, div, mul, round, sub};
+use crate::decimal::sub;
 use crate::error::TcoError;
 use rust_decimal::Decimal;
 
-/// The plan of one asset: how much of which calendar month's part belongs to it.
-struct Plan {
-    base: Decimal,
-    first: Month,
-    /// Share of the first calendar month in service, by days: above 0, at most 1.
-    first_share: Fraction,
-    life_months: i32,
-    /// Of the first calendar month.
-    first_part: Decimal,
-    /// Of every later one, but the last.
-    part: Decimal,
-    digits: u32,
-}
-
-impl Plan {
-    fn new(asset: &Asset, calendar: &Calendar) -> Result<Self, TcoError> {
-        asset.check()?;
-        let first = Month::of(asset.in_service);
-        let digits = asset.cost.currency.minor_digits();
-        let base = asset.base()?;
-        let life = Decimal::from(asset.life_months);
-        let next = calendar.month_start_ms(first.plus(1)?)?;
-        let served_ms = next.saturating_sub(calendar.day_start_ms(asset.in_service)?);
-        let first_share = Fraction { part: served_ms, whole: calendar.month_ms(first)? };
-        Ok(Self {
-            base,
-            first,
-            first_share,
-            life_months: i32::try_from(asset.life_months).map_err(|_| TcoError::Overflow("a life"))?,
-            first_part: round(div(first_share.of(base)?, life, "cost − salvage")?, digits),
-            part: round(div(base, life, "cost − salvage")?, digits),
-            digits,
-        })
-    }
-
-    /// Depreciation to the end of the calendar month `k` months after the first one.
-    fn to_end_of(&self, k: i32) -> Result<Decimal, TcoError> {
-        if k < 0 {
-            return Ok(Decimal::ZERO);
-        }
-        let whole_first = self.first_share.part == self.first_share.whole;
-        if k >= self.life_months || (whole_first && k.saturating_add(1) == self.life_months) {
-            return Ok(self.base);
-        }
-        Ok(add(self.first_part, mul(self.part, Decimal::from(k))?)?.min(self.base))
-    }
-
-    /// Start and end of service within the calendar month `k`, in ms.
-    fn span_ms(&self, calendar: &Calendar, k: i32) -> Result<(i64, i64), TcoError> {
-        let month = self.first.plus(k)?;
-        let (start, length) = (calendar.month_start_ms(month)?, calendar.month_ms(month)?);
-        let end = start.saturating_add(length);
-        let Fraction { part, whole } = self.first_share;
-        if k == 0 {
-            Ok((end.saturating_sub(part), end))
-        } else if k == self.life_months {
-            // The rest of the first month's part, in the proportion of days that it left.
-            let rest = Fraction { part: whole.saturating_sub(part), whole };
-            let ms = round(rest.of(Decimal::from(length))?, 0);
-            let ms = i64::try_from(ms).map_err(|_| TcoError::Overflow("a month"))?;
-            Ok((start, start.saturating_add(ms)))
-        } else {
-            Ok((start, end))
-        }
-    }
-}
-
 /// Depreciation from the start of service to an instant, in the smallest unit of the currency.
 pub fn accumulated(asset: &Asset, calendar: &Calendar, at_ms: i64) -> Result<Decimal, TcoError> {
-    let plan = Plan::new(asset, calendar)?;
-    let k = Month::of(calendar.date(at_ms)).index().saturating_sub(plan.first.index());
-    if k < 0 {
-        return Ok(Decimal::ZERO);
-    }
-    if k > plan.life_months {
-        return Ok(plan.base);
-    }
-    let (before, after) = (plan.to_end_of(k.saturating_sub(1))?, plan.to_end_of(k)?);
-    let (from, to) = plan.span_ms(calendar, k)?;
-    if at_ms >= to || from >= to {
-        return Ok(if at_ms < from { before } else { after });
-    }
-    let elapsed = Fraction { part: at_ms.saturating_sub(from).max(0), whole: to.saturating_sub(from) };
-    Ok(round(add(before, elapsed.of(sub(after, before)?)?)?, plan.digits))
+    Book::new(asset, calendar, &[])?.charged(at_ms)
 }
 
-/// The whole life, one amount a calendar month. Sums to cost − salvage exactly.
+/// The whole life, one amount a calendar month; without events it sums to cost − salvage exactly.
 pub fn by_month(asset: &Asset, calendar: &Calendar) -> Result<Vec<(Month, Decimal)>, TcoError> {
-    let plan = Plan::new(asset, calendar)?;
+    let book = Book::new(asset, calendar, &[])?;
+    let end_ms = book.end_ms().unwrap_or(i64::MIN);
     let mut months = Vec::new();
+    let mut month = Month::of(asset.in_service);
     let mut before = Decimal::ZERO;
-    for k in 0..=plan.life_months {
-        let after = plan.to_end_of(k)?;
-        if k < plan.life_months || after > before {
-            months.push((plan.first.plus(k)?, sub(after, before)?));
-        }
-        before = after;
+    while calendar.month_start_ms(month)? < end_ms {
+        let next = month.plus(1)?;
+        let after = book.charged(calendar.month_start_ms(next)?)?;
+        months.push((month, sub(after, before)?));
+        (month, before) = (next, after);
     }
     Ok(months)
 }

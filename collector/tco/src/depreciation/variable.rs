@@ -52,7 +52,7 @@ pub fn vdb(
 }
 
 /// Depreciation of period k (from zero) as of a whole period, from the book value at its start.
-pub(super) fn of_period(
+pub(crate) fn of_period(
     book: Decimal,
     salvage: Decimal,
     life: Decimal,

@@ -1,6 +1,7 @@
 //! What is added up: time by state, energy, and energy × price, of one holder of one GPU.
 
 use crate::error::TcoError;
+use crate::usage::{GpuRow, NOBODY, UNKNOWN};
 
 /// Who or what a stretch of GPU-time belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,6 +11,28 @@ pub enum Holder {
     Free,
     Down,
     Unmonitored,
+}
+
+impl Holder {
+    /// Who the energy of a row that nobody owns belongs to.
+    pub(super) fn of_nobody(row: &GpuRow) -> Self {
+        if row.free_ms > 0 {
+            Self::Free
+        } else if row.down_ms > 0 {
+            Self::Down
+        } else {
+            Self::Unmonitored
+        }
+    }
+
+    /// Who a row belongs to.
+    pub(super) fn of(row: &GpuRow) -> Self {
+        match row.owner {
+            NOBODY if row.active_ms == 0 && row.held_ms == 0 => Self::of_nobody(row),
+            NOBODY => Self::Owner(UNKNOWN),
+            owner => Self::Owner(owner),
+        }
+    }
 }
 
 /// What one holder had of one GPU in one segment.

@@ -11,6 +11,7 @@
 
 mod cell;
 mod host;
+mod peak;
 mod split;
 
 pub use cell::{Cell, Holder};
@@ -25,6 +26,9 @@ use crate::service::Fleet;
 use crate::usage::{GpuRow, NOBODY, UNKNOWN, Usage};
 use cell::Energy;
 use host::rest_of_host;
+use peak::Loads;
+pub use peak::Peak;
+use rust_decimal::Decimal;
 use split::split;
 
 /// The cells of one segment and GPU, by holder.
@@ -40,6 +44,8 @@ pub struct Tally {
     pub carbon_unknown: Vec<Option<UtcHour>>,
     /// Hours of nodes whose meter showed less than their GPUs.
     pub meters_not_believed: u64,
+    /// The highest hour of each month and site with a price on power.
+    pub peaks: Vec<Peak>,
 }
 
 impl Tally {
@@ -56,6 +62,7 @@ pub fn tally(inputs: &Inputs, fleet: &Fleet, segments: &[Segment]) -> Result<Tal
     pass.read_node_rows()?;
     pass.share_rest_of_hosts()?;
     pass.add_unmonitored(segments)?;
+    pass.tally.peaks = pass.site_mj.peaks(inputs, fleet, segments)?;
     for holders in &mut pass.tally.cells {
         holders.sort_by_key(|(holder, _)| *holder);
     }
@@ -74,6 +81,8 @@ struct Pass<'a> {
     tally: Tally,
     /// GPU energy of each (hour, node) that has a row of its own.
     gpu_energy: Vec<GpuSum>,
+    /// Energy of each hour of sites with a price on power.
+    site_mj: Loads,
     /// Rest of the host of each (segment, node).
     rest: Vec<Energy>,
 }
@@ -93,9 +102,16 @@ impl<'a> Pass<'a> {
             let counted = |hour: &u32| UtcHour(*hour).start_ms() < inputs.until_ms();
             segment_of.extend((segment.from.0..segment.to.0).filter(counted).map(|_| position));
         }
-        let price = |site: &Site| site.tariff.as_ref().map(|t| HourTable::of_tariff(t, period)).transpose();
-        let intensity =
-            |site: &Site| site.intensity.as_ref().map(|i| HourTable::of_intensity(i, period)).transpose();
+        // A PUE by hour goes into the price of the hour; a constant is multiplied with the sum.
+        let pue = |site: &'a Site| {
+            move |hour| if site.supply.pue.is_some() { site.pue_at(hour) } else { Decimal::ONE }
+        };
+        let price = |site: &'a Site| {
+            site.tariff.as_ref().map(|tariff| HourTable::of_tariff(tariff, pue(site), period)).transpose()
+        };
+        let intensity = |site: &'a Site| {
+            site.intensity.as_ref().map(|i| HourTable::of_intensity(i, pue(site), period)).transpose()
+        };
         let metered = usage.node_rows.iter().any(|row| row.metered_ms > 0 || row.counter_mj > 0);
         let hours_of_nodes = if metered { segment_of.len().saturating_mul(usage.nodes.len()) } else { 0 };
         Ok(Self {
@@ -106,7 +122,9 @@ impl<'a> Pass<'a> {
                 cells: vec![Vec::new(); segments.len().saturating_mul(fleet.gpus.len())],
                 carbon_unknown: vec![None; sites.len()],
                 meters_not_believed: 0,
+                peaks: Vec::new(),
             },
+            site_mj: Loads::new(inputs, segment_of.len()),
             gpu_energy: vec![GpuSum::default(); hours_of_nodes],
             rest: vec![Energy::default(); segments.len().saturating_mul(fleet.nodes.len())],
             usage,
@@ -231,6 +249,7 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         let site = self.fleet.site_of(gpu);
+        self.site_mj.add(site, position, mj)?;
         let nodes = self.usage.nodes.len();
         if let Some(sum) = self.gpu_energy.get_mut(position.saturating_mul(nodes).saturating_add(node)) {
             plus(&mut sum.mj, mj)?;
@@ -240,13 +259,7 @@ impl<'a> Pass<'a> {
         let gap_mj = row.gap_mj.min(row.counter_mj);
         let mut parts = [(None, GpuSum::default()); 2];
         if row.owner == NOBODY && row.active_ms == 0 && row.held_ms == 0 {
-            let rest = if row.free_ms > 0 {
-                Holder::Free
-            } else if row.down_ms > 0 {
-                Holder::Down
-            } else {
-                Holder::Unmonitored
-            };
+            let rest = Holder::of_nobody(row);
             let counted_mj = row.counter_mj.saturating_sub(gap_mj);
             let rest_mj = mj.saturating_sub(gap_mj);
             parts[0] = (Some(rest), GpuSum { mj: rest_mj, counted_mj, gap_mj: 0 });
@@ -291,7 +304,9 @@ impl<'a> Pass<'a> {
             if rest.is_none() {
                 plus(&mut self.tally.meters_not_believed, 1)?;
             }
-            let rest = self.priced(known.site, position, rest.unwrap_or_default())?;
+            let rest = rest.unwrap_or_default();
+            self.site_mj.add(known.site, position, rest.mj)?;
+            let rest = self.priced(known.site, position, rest)?;
             let slot = segment.saturating_mul(fleet.nodes.len()).saturating_add(node);
             if let Some(sum) = self.rest.get_mut(slot) {
                 plus(&mut sum.mj, rest.mj)?;

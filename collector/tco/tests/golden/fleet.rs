@@ -57,14 +57,11 @@ pub fn own_or_rent(given: &Value) -> Got {
         contracted_kw: peak_kw,
         price_per_kw_month: eur(&text(&given["colo_per_kw_month"])),
         power_included: false,
+        overage: None,
         source: "contract".to_owned(),
     });
-    inputs.overheads.push(Overhead {
-        kind: "operation".to_owned(),
-        site: None,
-        per_year: eur(&(capex * number(&given["opex_share"])).to_string()),
-        source: "budget".to_owned(),
-    });
+    let operation = eur(&(capex * number(&given["opex_share"])).to_string());
+    inputs.overheads.push(Overhead::per_year("operation", None, operation, "budget"));
     let statement = evaluate(&inputs).unwrap();
     check_sums(&statement);
     // The source takes all of the cost for fixed.

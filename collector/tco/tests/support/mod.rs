@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use gpuledger_tco::asset::{Asset, Place};
+use gpuledger_tco::books::Terms;
 use gpuledger_tco::calendar::{Calendar, Period, UtcHour};
 use gpuledger_tco::energy::Tariff;
 use gpuledger_tco::evaluate::Inputs;
@@ -9,6 +10,7 @@ use gpuledger_tco::facility::Site;
 use gpuledger_tco::money::{Currency, Money};
 use gpuledger_tco::rent::{PriceKind, RentPrice};
 use gpuledger_tco::statement::{GroupBy, Statement};
+use gpuledger_tco::supply::Supply;
 use gpuledger_tco::usage::{GpuRow, GpuUse, NodeUse, Usage};
 use jiff::civil::{Date, date};
 use rust_decimal::Decimal;
@@ -37,6 +39,7 @@ pub fn site(name: &str) -> Site {
         tariff: None,
         intensity: None,
         colocation: None,
+        supply: Supply::default(),
         source: "fleet.toml line 3".to_owned(),
     }
 }
@@ -56,6 +59,7 @@ pub fn server(serial: &str, node: &str, cost: &str) -> Asset {
         salvage: eur("0"),
         life_months: 60,
         in_service: date(2024, 1, 1),
+        terms: Terms::default(),
         source: "fleet.toml line 9".to_owned(),
     }
 }
