@@ -1,6 +1,7 @@
 //! Arguments as typed. [`super::resolve`] turns them into what a command works with.
 
 use super::period::Moment;
+use crate::ca::{CA_DAYS, HostName, LEAF_DAYS};
 use crate::import::mapping::{EnergyUnit, Mapping, PowerUnit, TimeUnit};
 use crate::report::StatementFormat;
 use crate::report::energy::{Dimension, EnergyFormat};
@@ -99,6 +100,18 @@ Examples:
     gpuledger --ledger ledger.db gc --dry-run
     gpuledger --config /etc/gpuledger/collector.toml gc --grace 24h";
 
+const CA_NOTES: &str = "\
+Once, on a machine that is neither a node nor reachable from one, if there is such:
+    gpuledger ca init
+    gpuledger ca issue --collector ledger.example,10.0.0.5
+    gpuledger ca issue gpu-01
+
+Each folder under gpuledger-ca then has the three files that go to /etc/gpuledger/tls/ of the machine that it \
+is named after. Keep gpuledger-ca/ca.key to yourself: who has it can send as any node.
+
+A certificate is for one year, or for --days. Issue it again with --force before that and copy the files: \
+agents and collectors notice within ten seconds, and at once on SIGHUP.";
+
 /// What GPU servers cost: readings in, money out.
 #[derive(Debug, Parser)]
 #[command(name = "gpuledger", version, about, after_help = EXAMPLES, max_term_width = 100)]
@@ -153,6 +166,49 @@ pub enum Command {
     /// Remove files of closed days that nobody needs any more
     #[command(after_help = GC_NOTES)]
     Gc(Gc),
+    /// Make the certificates that agents and collectors know each other by
+    #[command(subcommand, after_help = CA_NOTES)]
+    Ca(Ca),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Ca {
+    /// Make the fleet's own certificate authority: ca.pem, which everybody gets, and ca.key, which nobody gets
+    Init {
+        /// The folder to write to
+        #[arg(long, value_name = "DIR", default_value = CA_FOLDER)]
+        out: PathBuf,
+        /// Replace a CA that is there: all that it issued is worth nothing then
+        #[arg(long)]
+        force: bool,
+    },
+    /// Issue the certificate of a node, or with --collector that of a collector
+    Issue(Issue),
+}
+
+/// Where a CA is unless a flag says otherwise.
+pub const CA_FOLDER: &str = "gpuledger-ca";
+
+#[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("whose").required(true).args(["node", "collector"]))]
+pub struct Issue {
+    /// The node's name, as its agent has it (key node; the host's name by default)
+    pub node: Option<String>,
+    /// Names and addresses by which agents reach the collector, separated by commas
+    #[arg(long, value_name = "NAME|IP", value_delimiter = ',')]
+    pub collector: Vec<HostName>,
+    /// Days until it expires; never later than the CA
+    #[arg(long, value_name = "N", default_value_t = LEAF_DAYS, value_parser = clap::value_parser!(u32).range(1..=i64::from(CA_DAYS)))]
+    pub days: u32,
+    /// The folder of the CA
+    #[arg(long, value_name = "DIR", default_value = CA_FOLDER)]
+    pub ca: PathBuf,
+    /// The folder to write to [default: one for each node in that of the CA, `collector` for a collector]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Replace files that are there
+    #[arg(long)]
+    pub force: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -332,6 +388,17 @@ mod tests {
     #[test]
     fn the_definition_of_the_arguments_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_certificate_is_a_node_s_or_a_collector_s() {
+        let parse = |extra: &[&str]| Args::try_parse_from(["gpuledger", "ca", "issue"].iter().chain(extra));
+        assert!(parse(&["gpu-01"]).is_ok());
+        assert!(parse(&["--collector", "ledger.example,10.0.0.5", "--days", "30"]).is_ok());
+        for bad in [&[][..], &["gpu-01", "--collector", "a"], &["--collector", "a:1"], &["a", "--days", "0"]]
+        {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

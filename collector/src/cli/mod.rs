@@ -5,6 +5,7 @@
 
 pub mod args;
 mod backup;
+mod ca;
 mod energy;
 pub mod failure;
 mod gc;
@@ -58,6 +59,8 @@ fn carry_out(task: Task) -> Result<(), Failure> {
         Task::Backup(ledger, out) => block_on(backup::backup(ledger, out)),
         Task::Migrate(task) => block_on(migrate::migrate(task)),
         Task::Gc(task) => block_on(gc::gc(task)),
+        Task::CaInit { out, force } => ca::init(&out, force),
+        Task::CaIssue(task) => ca::issue(&task),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Failure;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// The place, checked before anything is computed.
@@ -34,26 +35,35 @@ impl Output {
                 write(&mut out)?;
                 Ok(out.flush()?)
             }
-            Self::File { path, replace } => to_file(path, *replace, write),
+            Self::File { path, replace } => to_file(path, *replace, READABLE, write),
         }
     }
 }
+
+/// Permissions of a file that others may read as far as the process's mask allows it.
+pub const READABLE: u32 = 0o666;
+/// Permissions of a secret.
+pub const PRIVATE: u32 = 0o600;
 
 fn exists(path: &Path) -> Failure {
     Failure::Usage(format!("{} exists already: give another --out, or --force to replace it", path.display()))
 }
 
-fn to_file(
+/// Writes a file whole or not at all, with these permissions from its first byte on.
+pub fn to_file(
     path: &Path,
     replace: bool,
+    mode: u32,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::Runtime(format!("cannot write {}: {error}", path.display()));
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = Temporary(folder.join(format!(".{name}.{}.tmp", std::process::id())));
+    // What a process of the same number left behind may have other permissions.
+    let _ = fs::remove_file(&temporary.0);
     let file =
-        OpenOptions::new().write(true).create(true).truncate(true).open(&temporary.0).map_err(failed)?;
+        OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary.0).map_err(failed)?;
     let mut out = BufWriter::new(file);
     write(&mut out).map_err(failed)?;
     let file = out.into_inner().map_err(|error| failed(error.into_error()))?;

@@ -3,6 +3,7 @@
 
 use super::Failure;
 use super::args::{self, Args, Command};
+use super::ca::{Issue, Whose};
 use super::output::Output;
 use super::period::Period;
 use crate::config::{Config, Overrides};
@@ -50,6 +51,12 @@ pub enum Task {
     Backup(LedgerAt, PathBuf),
     Migrate(Migrate),
     Gc(Gc),
+    /// The folder of the new CA.
+    CaInit {
+        out: PathBuf,
+        force: bool,
+    },
+    CaIssue(Issue),
 }
 
 pub struct Migrate {
@@ -100,11 +107,16 @@ pub struct ReportEnergy {
 }
 
 pub fn task(args: Args) -> Result<Task, Failure> {
+    // Certificates are made where there is no collector.
+    let command = match args.command {
+        Command::Ca(command) => return ca_task(command),
+        command => command,
+    };
     let ledger = args.ledger.map(|text| location("--ledger", text)).transpose()?;
     let overrides = Overrides { ledger, fleet: args.fleet };
     let config = Config::load(args.config.as_deref(), &overrides);
     let config = config.map_err(|error| Failure::Usage(error.to_string()))?;
-    match args.command {
+    match command {
         Command::Serve => Ok(Task::Serve(Box::new(config))),
         Command::CheckConfig => Ok(Task::CheckConfig(Box::new(config))),
         Command::Import(args::Import::Telemetry(telemetry)) => import_telemetry(&config, *telemetry),
@@ -124,7 +136,21 @@ pub fn task(args: Args) -> Result<Task, Failure> {
                 GcOptions { grace_ms: args.grace, unknown: !args.keep_unknown, dry_run: args.dry_run };
             Ok(Task::Gc(Gc { ledger: LedgerAt::of(&config), options }))
         }
+        Command::Ca(command) => ca_task(command),
     }
+}
+
+fn ca_task(command: args::Ca) -> Result<Task, Failure> {
+    let args = match command {
+        args::Ca::Init { out, force } => return Ok(Task::CaInit { out, force }),
+        args::Ca::Issue(args) => args,
+    };
+    let whose = match args.node {
+        Some(name) => Whose::Node(NodeName::new(&name).map_err(|error| Failure::Usage(error.to_string()))?),
+        None => Whose::Collector(args.collector),
+    };
+    let out = args.out.unwrap_or_else(|| args.ca.join(whose.folder()));
+    Ok(Task::CaIssue(Issue { whose, days: args.days, ca: args.ca, out, force: args.force }))
 }
 
 fn location(flag: &str, text: OsString) -> Result<Location, Failure> {
