@@ -60,6 +60,11 @@ impl SpoolHandle {
         self.shared.appended.subscribe()
     }
 
+    /// Changes whenever records were acknowledged.
+    pub fn acknowledged(&self) -> watch::Receiver<u64> {
+        self.shared.acknowledged.subscribe()
+    }
+
     /// Bytes of the batches that are not acknowledged.
     pub fn waiting_bytes(&self) -> u64 {
         self.with(|spool| spool.waiting_bytes())
@@ -77,7 +82,7 @@ impl SpoolHandle {
 
     /// Returns once every batch in the spool is acknowledged (or dropped).
     pub async fn drained(&self) {
-        let mut acknowledged = self.shared.acknowledged.subscribe();
+        let mut acknowledged = self.acknowledged();
         loop {
             acknowledged.mark_unchanged();
             let waiting = self.on_disk(|spool| spool.waiting_records()).await;

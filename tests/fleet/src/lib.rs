@@ -14,6 +14,7 @@ pub mod clock;
 pub mod collector;
 pub mod frames;
 pub mod killable;
+pub mod load;
 pub mod local;
 pub mod model;
 pub mod progress;

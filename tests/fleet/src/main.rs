@@ -1,13 +1,14 @@
-//! `gpuledger-fleet`: a simulated fleet of any size into a running collector, and a simulation of
-//! everything together with faults.
+//! `gpuledger-fleet`: a simulated fleet of any size into a running collector, a collector under load,
+//! and a simulation of everything together with faults.
 //!
 //! The simulated agents are real but for their sampler: recorder, spool, upload. Every GPU of the
-//! fleet says that it is simulated. Exit codes: 0 done, 1 a simulation broke a
-//! promise, 2 wrong use, 3 failed at run time.
+//! fleet says that it is simulated. Exit codes: 0 done, 1 a promise was broken, 2 wrong use, 3 failed
+//! at run time.
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use gpuledger_fleet::agents::{Plan, Progress};
+use gpuledger_fleet::load::Load;
 use gpuledger_fleet::model::{Fleet, SLOT_MS};
 use gpuledger_fleet::simulate::Simulate;
 use gpuledger_fleet::truth::Truth;
@@ -37,6 +38,8 @@ struct Args {
 enum Command {
     /// Replay the past days of the fleet through one real agent for each node
     Replay(Replay),
+    /// Put a collector under the load of many agents, and tell what it cost
+    Load(Load),
     /// Run agents, links, collectors and stores with faults that seeds decide, and check every promise
     Simulate(Simulate),
 }
@@ -81,6 +84,7 @@ fn step_ms(seconds: &str) -> Result<u64, String> {
 fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Replay(args) => replay(args),
+        Command::Load(args) => load(&args),
         Command::Simulate(args) => simulate(&args),
     };
     done.unwrap_or_else(|error| {
@@ -93,6 +97,17 @@ fn replay(args: Replay) -> anyhow::Result<ExitCode> {
     gpuledger_fleet::log();
     tokio::runtime::Runtime::new().context("cannot start")?.block_on(run(args))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn load(args: &Load) -> anyhow::Result<ExitCode> {
+    gpuledger_fleet::log();
+    match args.wanted() {
+        Ok(wanted) => Ok(if args.run(&wanted)? { ExitCode::SUCCESS } else { ExitCode::from(1) }),
+        Err(misuse) => {
+            eprintln!("gpuledger-fleet: {misuse}");
+            Ok(ExitCode::from(2))
+        }
+    }
 }
 
 fn simulate(args: &Simulate) -> anyhow::Result<ExitCode> {

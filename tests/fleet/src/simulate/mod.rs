@@ -33,7 +33,7 @@ mod link;
 mod machine;
 mod many;
 mod oracle;
-mod place;
+pub(crate) mod place;
 mod plan;
 mod run;
 mod store;

@@ -76,7 +76,8 @@ pub struct Site {
     schema: Option<Schema>,
 }
 
-struct Schema {
+/// A schema of its own on a server, which the server forgets only when it is told to.
+pub(crate) struct Schema {
     name: String,
     server: PostgresUrl,
     client: Client,
@@ -93,7 +94,7 @@ impl Place {
         let Self::Postgres(server) = self else {
             return Ok(Site { ledgers: vec![open_in(folder, 0)?], schema: None });
         };
-        let schema = Schema::create(server, seed).await?;
+        let schema = Schema::create(server, &format!("sim_{}_{seed}", std::process::id())).await?;
         let opened = schema.open(collectors).await;
         let mut site = Site { ledgers: Vec::new(), schema: Some(schema) };
         match opened {
@@ -119,11 +120,12 @@ impl Site {
 }
 
 impl Schema {
-    async fn create(server: &PostgresUrl, seed: u64) -> Result<Self, PlaceError> {
+    /// A new one: its name is what is given and a number.
+    pub(crate) async fn create(server: &PostgresUrl, label: &str) -> Result<Self, PlaceError> {
         // The same seed may be run twice in one process at the same time.
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("sim_{}_{seed}_{number}", std::process::id());
+        let name = format!("{label}_{number}");
         // The reason may quote a piece of the address.
         let config = server.expose().parse::<Config>();
         let mut config = config.map_err(|_| failed(server, "understand its address", "it is malformed"))?;
@@ -140,9 +142,14 @@ impl Schema {
         Ok(schema)
     }
 
-    async fn open(&self, collectors: usize) -> Result<Vec<Arc<dyn Store>>, PlaceError> {
+    /// What a collector opens as its ledger.
+    pub(crate) fn location(&self) -> Result<Location, PlaceError> {
         let url = format!("{}?options=-csearch_path%3D{}", self.server.expose(), self.name);
-        let location = url.parse().map_err(|_| PlaceError::Options)?;
+        url.parse().map_err(|_| PlaceError::Options)
+    }
+
+    async fn open(&self, collectors: usize) -> Result<Vec<Arc<dyn Store>>, PlaceError> {
+        let location = self.location()?;
         let mut ledgers = Vec::with_capacity(collectors);
         for _ in 0..collectors {
             ledgers.push(open_store(&location, Access::Write).await?);
@@ -150,13 +157,27 @@ impl Schema {
         Ok(ledgers)
     }
 
-    async fn drop(self) -> Result<(), PlaceError> {
+    pub(crate) async fn drop(self) -> Result<(), PlaceError> {
         self.execute("drop a schema", &format!("DROP SCHEMA {} CASCADE", self.name)).await
     }
 
-    async fn execute(&self, operation: &'static str, sql: &str) -> Result<(), PlaceError> {
+    /// Runs statements by a connection of its own.
+    pub(crate) async fn execute(&self, operation: &'static str, sql: &str) -> Result<(), PlaceError> {
         let done = self.client.batch_execute(sql).await;
         done.map_err(|error| failed(&self.server, operation, &told(&error)))
+    }
+
+    /// Asks for one value by that connection.
+    pub(crate) async fn ask<T>(&self, operation: &'static str, sql: &str) -> Result<T, PlaceError>
+    where
+        T: for<'a> tokio_postgres::types::FromSql<'a>,
+    {
+        let row = self.client.query_one(sql, &[]).await;
+        row.and_then(|row| row.try_get(0)).map_err(|error| failed(&self.server, operation, &told(&error)))
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 }
 
