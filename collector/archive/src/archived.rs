@@ -8,18 +8,17 @@ use crate::table::{Kind, Row};
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use gpuledger_ledger::{
-    Columns, CommitOutcome, DayFile, GpuHour, GpuHourKey, GpuRecord, Hour, HourRange, Ledger, LedgerError,
+    Columns, CommitOutcome, DayFile, GpuHourStream, GpuRecord, Hour, HourRange, Ledger, LedgerError,
     LedgerTotals, NodeCommit, NodeHour, NodeKey, NodeRecord, NodeState, OwnerKey, OwnerRecord, Registered,
     StoredAsset, Wanted,
 };
 use gpuledger_proto::frame::{Inventory, Owner};
 use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
 use gpuledger_units::Overflow;
-use std::sync::Arc;
 
 /// Files read at one time: enough to hide how far away an object store is.
 const READS_MAX: usize = 8;
-const LOST: &str = "is missing: bring it back from a backup, or the folder of closed days to its ledger \
+pub const LOST: &str = "is missing: bring it back from a backup, or the folder of closed days to its ledger \
                     (LEDGER.days beside an SQLite file, or where [archive] location says)";
 /// More often the names are not read again.
 const ATTEMPTS_MAX: usize = 5;
@@ -145,26 +144,8 @@ impl Ledger for ArchivedLedger {
         self.store.all_owners().await
     }
 
-    async fn gpu_hours(&self, wanted: &Wanted) -> Result<gpuledger_ledger::GpuHourStream, LedgerError> {
-        const OPERATION: &str = "read hours of GPUs";
-        let subjects = wanted.gpus.as_ref().map(|gpus| Arc::new(gpus.iter().map(|gpu| gpu.0).collect()));
-        let asked = Asked { range: wanted.range, subjects, columns: wanted.columns };
-        let mut attempts = self.attempts(OPERATION);
-        loop {
-            let (open, files) = self.store.open_gpu_rows(wanted).await?;
-            match self.rows_of(files, &asked, stored::to_gpu, OPERATION).await? {
-                Outcome::Read(rows) => {
-                    let mut rows = together(rows, open, |row| row.0, |row, other| row.1.merge(&other.1))?;
-                    let day = |row: &(GpuHourKey, GpuHour)| gpuledger_ledger::Day::of(row.0.hour);
-                    rows.sort_by_key(|row| (day(row), row.0.gpu, row.0.hour, row.0.owner));
-                    let pieces = rows.chunk_by(|a, b| day(a) == day(b)).flat_map(|rows| rows.chunks(8_192));
-                    let pieces = pieces
-                        .filter_map(|rows| Some(gpuledger_ledger::GpuHours::of(day(rows.first()?), rows)));
-                    return Ok(gpuledger_ledger::GpuHourStream::of(pieces.collect()));
-                }
-                Outcome::Missing(file) => attempts.missed(&file)?,
-            }
-        }
+    async fn gpu_hours(&self, wanted: &Wanted) -> Result<GpuHourStream, LedgerError> {
+        self.stream(wanted).await
     }
 
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError> {

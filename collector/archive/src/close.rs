@@ -232,7 +232,7 @@ fn encode<K: Stored>(
         sha256: [0; 32],
         sums,
     };
-    if read::rows_of_bytes::<K>(&entered, bytes.clone())? != rows {
+    if read::batches_of_bytes::<K>(&entered, bytes.clone())?.rows()? != rows {
         return Err(unwritable("what was encoded does not read as what was given".to_owned()));
     }
     Ok((bytes, sums))

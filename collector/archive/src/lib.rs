@@ -46,6 +46,7 @@ mod read;
 mod root;
 pub mod schema;
 mod stored;
+mod stream;
 mod table;
 mod totals;
 mod write;
@@ -114,7 +115,7 @@ fn verify<K: Kind>(file: &DayFile, bytes: Bytes) -> Result<Vec<Row<K>>, FileFaul
     if sha256(&bytes) != file.sha256 {
         return Err(FileFault::damaged("its SHA-256 is not the one that the ledger knows"));
     }
-    let rows = read::rows_of_bytes::<K>(file, bytes)?;
+    let rows = read::batches_of_bytes::<K>(file, bytes)?.rows()?;
     if !rows.is_sorted_by(|before, after| before.key < after.key) {
         return Err(FileFault::damaged("its rows are not in the order of unique keys"));
     }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 pub const SCHEMA: u32 = 1;
 
 /// Where a column's values come from.
+#[derive(Clone, Copy)]
 pub enum Source<K: 'static> {
     Day,
     Version,
@@ -64,11 +65,13 @@ impl<K: Kind> Column<K> {
         }
     }
 
-    /// Whether reading the table needs this column. Names and what follows from the hour do not
-    /// come back: the register knows them.
+    /// Whether reading these needs this column. Names and what follows from the hour do not come
+    /// back: the register knows them.
     pub fn is_read(&self, asked: Columns) -> bool {
         match &self.source {
-            Source::Hour | Source::Subject | Source::Owner => true,
+            Source::Subject => true,
+            Source::Hour => asked.has(Columns::HOUR),
+            Source::Owner => asked.has(Columns::OWNER),
             Source::Number(number) => asked.has(number.of),
             Source::Day | Source::Version | Source::Start | Source::Name(_) => false,
         }

@@ -22,15 +22,39 @@ pub struct Row<K> {
     pub values: K,
 }
 
+/// A sum of the manifest that a column is added up in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Total {
+    Observed,
+    Counter,
+    Gap,
+    Estimated,
+    Samples,
+}
+
+impl Total {
+    pub const ALL: [Self; 5] = [Self::Observed, Self::Counter, Self::Gap, Self::Estimated, Self::Samples];
+
+    /// Its name in messages, and its value among the sums of a file.
+    pub const fn of(self, sums: &Sums) -> (&'static str, u64) {
+        match self {
+            Self::Observed => ("observed_ms", sums.observed_ms),
+            Self::Counter => ("counter_mj", sums.counter_mj),
+            Self::Gap => ("gap_mj", sums.gap_mj),
+            Self::Estimated => ("estimated_mj", sums.estimated_mj),
+            Self::Samples => ("samples", sums.samples),
+        }
+    }
+}
+
 /// A column that holds a number of a row, 64 bits with a sign: what every engine can read.
 pub struct Number<K: 'static> {
     pub name: &'static str,
     /// The columns of the ledger that this is a part of.
     pub of: Columns,
-    /// May be absent.
+    pub total: Option<Total>,
+    /// May be absent. What may be absent may be below zero; nothing else may.
     pub optional: bool,
-    /// May be below zero.
-    pub signed: bool,
     /// `None` where the row has no value.
     pub get: fn(&K) -> Option<i128>,
     pub set: fn(&mut K, i64),
@@ -51,7 +75,7 @@ pub trait Kind: Copy + Default + PartialEq + Send + Sync + 'static {
 
 /// Memory × time needs more than 64 bits on a large host, so it is two columns: whole MiB and the
 /// rest in bytes, which is below one MiB.
-const MIB_BITS: u32 = 20;
+pub const MIB_BITS: u32 = 20;
 
 fn whole_mib(memory_byte_ms: u128) -> i128 {
     i128::try_from(memory_byte_ms >> MIB_BITS).unwrap_or(i128::MAX)
@@ -64,11 +88,14 @@ fn rest_of_mib(memory_byte_ms: u128) -> i128 {
 /// A quantity that is never absent and never below zero.
 macro_rules! quantity {
     ($row:ty, $field:ident, $of:expr) => {
+        quantity!($row, $field, $of, None)
+    };
+    ($row:ty, $field:ident, $of:expr, $total:expr) => {
         Number {
             name: stringify!($field),
             of: $of,
+            total: $total,
             optional: false,
-            signed: false,
             get: |row: &$row| Some(i128::from(row.$field.0)),
             set: |row: &mut $row, value| row.$field.0 = value.unsigned_abs(),
         }
@@ -81,8 +108,8 @@ macro_rules! memory_mib_ms {
         Number {
             name: "memory_mib_ms",
             of: Columns::MEMORY,
+            total: None,
             optional: false,
-            signed: false,
             get: |row: &$row| Some(whole_mib(row.memory_byte_ms.0)),
             set: |row: &mut $row, value| row.memory_byte_ms.0 |= u128::from(value.unsigned_abs()) << MIB_BITS,
         }
@@ -94,8 +121,8 @@ macro_rules! memory_rest_byte_ms {
         Number {
             name: "memory_rest_byte_ms",
             of: Columns::MEMORY,
+            total: None,
             optional: false,
-            signed: false,
             get: |row: &$row| Some(rest_of_mib(row.memory_byte_ms.0)),
             set: |row: &mut $row, value| row.memory_byte_ms.0 |= u128::from(value.unsigned_abs()),
         }
@@ -107,8 +134,8 @@ macro_rules! power_max_mw {
         Number {
             name: "power_max_mw",
             of: Columns::MAXIMA,
+            total: None,
             optional: true,
-            signed: false,
             get: |row: &$row| row.power_max_mw.map(|power| i128::from(power.0)),
             set: |row: &mut $row, value| row.power_max_mw = Some(Milliwatts(value.unsigned_abs())),
         }
@@ -120,8 +147,8 @@ macro_rules! samples {
         Number {
             name: "samples",
             of: Columns::SAMPLES,
+            total: Some(Total::Samples),
             optional: false,
-            signed: false,
             get: |row: &$row| Some(i128::from(row.samples)),
             set: |row: &mut $row, value| row.samples = value.unsigned_abs(),
         }
@@ -133,13 +160,13 @@ impl Kind for GpuHour {
     const SUBJECT: &'static str = "gpu_key";
     const HAS_OWNER: bool = true;
     const NUMBERS: &'static [Number<Self>] = &[
-        quantity!(GpuHour, active_ms, Columns::TIME),
-        quantity!(GpuHour, held_ms, Columns::TIME),
-        quantity!(GpuHour, free_ms, Columns::TIME),
-        quantity!(GpuHour, down_ms, Columns::TIME),
-        quantity!(GpuHour, counter_mj, Columns::ENERGY),
-        quantity!(GpuHour, gap_mj, Columns::ENERGY),
-        quantity!(GpuHour, estimated_mj, Columns::ENERGY),
+        quantity!(GpuHour, active_ms, Columns::TIME, Some(Total::Observed)),
+        quantity!(GpuHour, held_ms, Columns::TIME, Some(Total::Observed)),
+        quantity!(GpuHour, free_ms, Columns::TIME, Some(Total::Observed)),
+        quantity!(GpuHour, down_ms, Columns::TIME, Some(Total::Observed)),
+        quantity!(GpuHour, counter_mj, Columns::ENERGY, Some(Total::Counter)),
+        quantity!(GpuHour, gap_mj, Columns::GAPS, Some(Total::Gap)),
+        quantity!(GpuHour, estimated_mj, Columns::ENERGY, Some(Total::Estimated)),
         quantity!(GpuHour, active_mj, Columns::ACTIVE_ENERGY),
         quantity!(GpuHour, busy_ppm_ms, Columns::BUSY),
         quantity!(GpuHour, busy_known_ms, Columns::BUSY),
@@ -150,8 +177,8 @@ impl Kind for GpuHour {
         Number {
             name: "temperature_max_mc",
             of: Columns::MAXIMA,
+            total: None,
             optional: true,
-            signed: true,
             get: |row: &Self| row.temperature_max_mc.map(|temperature| i128::from(temperature.0)),
             set: |row: &mut Self, value| row.temperature_max_mc = Some(Millicelsius(value)),
         },
@@ -172,10 +199,10 @@ impl Kind for NodeHour {
     const SUBJECT: &'static str = "node_key";
     const HAS_OWNER: bool = false;
     const NUMBERS: &'static [Number<Self>] = &[
-        quantity!(NodeHour, observed_ms, Columns::TIME),
-        quantity!(NodeHour, counter_mj, Columns::ENERGY),
-        quantity!(NodeHour, gap_mj, Columns::ENERGY),
-        quantity!(NodeHour, estimated_mj, Columns::ENERGY),
+        quantity!(NodeHour, observed_ms, Columns::TIME, Some(Total::Observed)),
+        quantity!(NodeHour, counter_mj, Columns::ENERGY, Some(Total::Counter)),
+        quantity!(NodeHour, gap_mj, Columns::GAPS, Some(Total::Gap)),
+        quantity!(NodeHour, estimated_mj, Columns::ENERGY, Some(Total::Estimated)),
         quantity!(NodeHour, metered_ms, Columns::TIME),
         quantity!(NodeHour, cpu_ppm_ms, Columns::BUSY),
         quantity!(NodeHour, cpu_known_ms, Columns::BUSY),

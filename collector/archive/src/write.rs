@@ -1,17 +1,23 @@
 //! Rows into the bytes of a file.
+//!
+//! A report reads keys, time and energy of every row, and hardly anything else. Those columns are
+//! packed and not compressed: numbers as differences in as many bits as they need, keys as runs. They
+//! take 1 to 1.5 ns a value to read, at 2 to 4 bytes; compressed by zstd they take 6 to 17 ns, and energy,
+//! which is noise in its low bits, is no smaller. What is read rarely is compressed.
 
 use crate::checksum;
 use crate::names::Names;
 use crate::schema::{self, Column, Source};
 use crate::table::{Kind, Number, Row};
-use gpuledger_ledger::{Hour, PendingFile};
+use gpuledger_ledger::{Columns, Hour, PendingFile};
 use gpuledger_units::Overflow;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
+use parquet::schema::types::ColumnPath;
 use std::sync::Arc;
 
 /// Rows in one piece of a file. A piece is what a reader takes or leaves by the GPUs in it: about
@@ -19,6 +25,8 @@ use std::sync::Arc;
 pub const PIECE_ROWS: usize = 65_536;
 /// Level 3 is zstd's own choice; higher ones save little on integers and cost twice the time.
 const ZSTD_LEVEL: i32 = 3;
+/// Numbers that reports read.
+const HOT: Columns = Columns::TIME.and(Columns::ENERGY).and(Columns::GAPS);
 
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
@@ -69,16 +77,31 @@ fn properties<K: Kind>(
         descending: false,
         nulls_first: false,
     });
-    let properties = WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         .set_created_by(format!("gpuledger {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
         .set_max_row_group_row_count(Some(PIECE_ROWS))
         .set_sorting_columns(Some(sorting.collect()))
-        .set_key_value_metadata(Some(schema::metadata(file.table, file.day, file.version)))
-        .build();
-    Ok(Arc::new(properties))
+        .set_key_value_metadata(Some(schema::metadata(file.table, file.day, file.version)));
+    for column in columns {
+        let path = || ColumnPath::from(column.name);
+        if matches!(column.source, Source::Subject | Source::Number(_)) {
+            properties = properties
+                .set_column_dictionary_enabled(path(), false)
+                .set_column_encoding(path(), Encoding::DELTA_BINARY_PACKED);
+        }
+        let is_hot = match &column.source {
+            Source::Hour | Source::Subject | Source::Owner => true,
+            Source::Number(number) => HOT.has(number.of),
+            Source::Day | Source::Version | Source::Start | Source::Name(_) => false,
+        };
+        if is_hot {
+            properties = properties.set_column_compression(path(), Compression::UNCOMPRESSED);
+        }
+    }
+    Ok(Arc::new(properties.build()))
 }
 
 fn write_column<K: Kind>(

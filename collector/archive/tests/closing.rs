@@ -276,7 +276,7 @@ async fn only_what_is_asked_for_is_given() {
     let wanted = Wanted {
         range: HourRange { from: Hour(DAY.first_hour().0 + 4), to: Hour(DAY.first_hour().0 + 9) },
         gpus: Some(Arc::new(BTreeSet::from([gpu]))),
-        columns: Columns::ENERGY,
+        columns: Columns::ENERGY.and(Columns::GAPS),
     };
     let rows = world.archive.gpu_rows(&wanted).await.unwrap();
     let expected = world.twin.gpu_rows(&Wanted { columns: Columns::ALL, ..wanted.clone() }).await.unwrap();

@@ -4,9 +4,10 @@ use super::*;
 use crate::files::Files;
 use crate::names::Names;
 use crate::root::Root;
+use crate::table::RowKey;
 use crate::write::{PIECE_ROWS, encode};
-use gpuledger_ledger::{FileStatus, GpuHour, Hour, NodeHour, PendingFile, Sums, Table};
-use gpuledger_units::{ByteMillis, Millijoules, Millis};
+use gpuledger_ledger::{FileStatus, GpuHour, Hour, NodeHour, PendingFile, Sums, Table, Values};
+use gpuledger_units::{ByteMillis, Millicelsius, Millijoules, Millis, Milliwatts};
 use object_store::memory::InMemory;
 
 const DAY: Day = Day(20_541);
@@ -62,7 +63,7 @@ fn of(subjects: &[u32], columns: Columns) -> Asked {
 async fn fetched(written: &Written, asked: &Asked) -> (Vec<usize>, f64) {
     let metadata = metadata(&written.files, &written.file).await.unwrap();
     let pieces = wanted_pieces::<GpuHour>(&metadata, asked);
-    let columns = wanted_columns::<GpuHour>(&metadata, asked).unwrap();
+    let columns = wanted_columns::<GpuHour>(&metadata, asked.columns).unwrap();
     let ranges = ranges_of(&metadata, &pieces, &columns, written.file.bytes).unwrap();
     let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
     #[allow(clippy::cast_precision_loss, reason = "a share, for a comparison")]
@@ -92,14 +93,19 @@ async fn rows_of_some_gpus_and_hours_come_from_every_piece_as_they_were() {
     let all = rows_of(5_600);
     let written = written(&all).await;
     assert!(rows::<GpuHour>(&written.files, &written.file, &Asked::ALL).await.unwrap() == all);
-    assert!(rows_of_bytes::<GpuHour>(&written.file, written.bytes.clone()).unwrap() == all);
+    assert!(
+        batches_of_bytes::<GpuHour>(&written.file, written.bytes.clone()).unwrap().rows().unwrap() == all
+    );
     let from = DAY.first_hour().0 + 7;
     let asked = Asked {
         range: HourRange { from: Hour(from), to: Hour(from + 2) },
         ..of(&[0, 2_730, 2_731, 5_555, 5_599], Columns::ALL)
     };
     let some = rows::<GpuHour>(&written.files, &written.file, &asked).await.unwrap();
-    let expected: Vec<_> = all.into_iter().filter(|row| asked.has(row.key)).collect();
+    let expected: Vec<_> = all
+        .into_iter()
+        .filter(|row| asked.has_hour(row.key.hour) && asked.has_subject(row.key.subject))
+        .collect();
     assert_eq!(expected.len(), 10);
     assert!(some == expected);
 }
@@ -119,4 +125,53 @@ async fn a_file_of_another_table_day_or_version_is_refused() {
     let sums = Sums { counter_mj: written.file.sums.counter_mj + 1, ..written.file.sums };
     let told = refused(DayFile { sums, ..written.file.clone() }).await;
     assert!(told.starts_with("is damaged: counter_mj is "), "{told}");
+}
+
+/// What the file in `fixtures` was written from, by the first build that wrote files: all columns by
+/// dictionary, compressed.
+fn of_the_first_build() -> (DayFile, Vec<Row<GpuHour>>) {
+    let mut rows = rows_of(12);
+    for (n, row) in (0_u64..).zip(&mut rows) {
+        row.key.owner = u32::try_from(n % 3).unwrap();
+        row.values.gap_mj = Millijoules(n % 5);
+        row.values.samples = 3_600;
+        row.values.power_max_mw = (n % 4 > 0).then_some(Milliwatts(n * 1_000));
+        row.values.temperature_max_mc = (n % 3 > 0).then(|| Millicelsius(40_000 - n.cast_signed()));
+    }
+    let file = DayFile {
+        table: Table::GpuHours,
+        day: DAY,
+        version: 1,
+        path: "gpu_hours/2026-03-29.v0001-579640.parquet".to_owned(),
+        status: FileStatus::Current,
+        since_ms: 0,
+        bytes: 10_077,
+        sha256: [0; 32],
+        sums: crate::table::sums_of(&rows).unwrap(),
+    };
+    (file, rows)
+}
+
+#[test]
+fn a_file_of_the_first_build_reads_as_it_was_written() {
+    let (file, rows) = of_the_first_build();
+    let bytes = Bytes::from_static(include_bytes!("fixtures/zstd.parquet"));
+    assert!(batches_of_bytes::<GpuHour>(&file, bytes).unwrap().rows().unwrap() == rows);
+}
+
+#[tokio::test]
+async fn a_column_that_is_the_same_everywhere_is_not_fetched_and_reads_as_it_was() {
+    let (_, rows) = of_the_first_build();
+    let written = written(&rows).await;
+    let asked = Asked { columns: Columns::SAMPLES.and(Columns::THROTTLED), ..Asked::ALL };
+    let metadata = metadata(&written.files, &written.file).await.unwrap();
+    let columns = wanted_columns::<GpuHour>(&metadata, asked.columns).unwrap();
+    let ranges = ranges_of(&metadata, &[0], &columns, written.file.bytes).unwrap();
+    assert_eq!(ranges.len(), 1, "the GPUs, and neither samples nor throttled time: {ranges:?}");
+    let fetched = fetch::<GpuHour>(&written.files, written.file.clone(), &asked).await.unwrap();
+    let batch = fetched.batches::<GpuHour>(asked).unwrap().next().unwrap().unwrap();
+    let piece = gpu_hours(DAY, batch);
+    assert_eq!(piece.samples, Some(Values::Same(3_600)));
+    assert_eq!(piece.throttled_ms, Some(Values::Same(0)));
+    assert_eq!((piece.active_ms, piece.hour), (None, None));
 }
