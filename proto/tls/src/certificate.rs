@@ -40,8 +40,32 @@ pub enum Purpose {
     Server,
 }
 
+impl Purpose {
+    /// How to get a certificate for it.
+    pub(crate) const fn issue(self) -> &'static str {
+        match self {
+            Self::Client => "`gpuledger ca issue NODE` makes it",
+            Self::Server => "`gpuledger ca issue --collector NAME` makes it",
+        }
+    }
+
+    pub(crate) const fn whose(self) -> &'static str {
+        match self {
+            Self::Client => "a node's",
+            Self::Server => "a collector's",
+        }
+    }
+
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
 /// The bytes are not an X.509 certificate that can be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, thiserror::Error)]
 #[error("not a certificate: {0}")]
 pub struct NotACertificate(String);
 
