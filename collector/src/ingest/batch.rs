@@ -1,11 +1,11 @@
 //! A batch comes: it is new and next, or known already, or refused.
 
-use super::Refusal;
 use super::stream::{End, HURRY_BATCHES, Session, acknowledge};
 use super::tap::Offered;
+use super::{Limit, Refusal};
 use crate::latest::Arrival;
 use gpuledger_ledger::OwnerKey;
-use gpuledger_proto::convert::batch_from_wire;
+use gpuledger_proto::convert::{Malformed, batch_with_holdings, holdings_from_wire};
 use gpuledger_proto::frame::Batch;
 use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_proto::v1;
@@ -13,7 +13,8 @@ use prost::Message;
 use std::sync::{Arc, PoisonError};
 
 impl Session {
-    pub(super) async fn take_in(&mut self, wire: v1::Batch) -> Result<(), End> {
+    /// Gives the work that the batch was, in units of an [`allowance`](super::allowance).
+    pub(super) async fn take_in(&mut self, mut wire: v1::Batch) -> Result<u32, End> {
         let Some(segment) = &self.segment else {
             return Err(Refusal::invalid("a batch came before its segment").into());
         };
@@ -23,20 +24,23 @@ impl Session {
         let folded = folded.unwrap_or(Sequence::NONE);
         if got > folded && expected.is_some_and(|expected| got != expected) {
             let message = format!("batch {got} of epoch {epoch} does not follow batch {folded}");
-            return Err(Refusal::invalid(message).into());
+            return Err(Refusal::beyond(Limit::Sequence, message).into());
         }
         let settled = self.segment.as_mut().and_then(|segment| segment.hear(got));
         if got <= folded && got > Sequence::NONE {
             self.shared.events.batch_repeated();
-            return match settled {
-                Some(up_to) => acknowledge(&self.out, epoch, up_to).await,
-                None => Ok(()),
-            };
+            if let Some(up_to) = settled {
+                acknowledge(&self.out, epoch, up_to).await?;
+            }
+            return Ok(0);
         }
         let kept = self.shared.tap.is_some().then(|| wire.encode_to_vec());
-        let batch = batch_from_wire(wire, inventory.gpus.len() + 1)
-            .map_err(|error| Refusal::of_batch(epoch, got, error.to_string()))?;
-        let owners = self.shared.owners.resolve(&*self.shared.ledger, &batch.holdings).await?;
+        let unreadable = |error: Malformed| Refusal::of_batch(epoch, got, error.to_string());
+        let holdings = holdings_from_wire(std::mem::take(&mut wire.holdings)).map_err(unreadable)?;
+        let may_ask = |new| self.account.name_owners(new);
+        let owners = self.shared.owners.resolve(&*self.shared.ledger, &holdings, may_ask).await?;
+        // Decoded only now: a batch is many times as large then, and does not wait for anything any more.
+        let batch = batch_with_holdings(&wire, holdings, inventory.gpus.len() + 1).map_err(unreadable)?;
         let arrival = Arrival { at_ms: (self.shared.clock)(), skew_ms: self.skew.ms() };
         let offered = kept.map(|wire| Offered {
             node: self.node.name.clone(),
@@ -45,21 +49,21 @@ impl Session {
             arrived_ms: arrival.at_ms,
             wire,
         });
-        self.fold(epoch, &batch, &owners, offered)?;
+        let additions = self.fold(epoch, &batch, &owners, offered)?;
         self.shared.events.batch_folded(batch.points());
         self.shared.latest.update(&self.node.name, &inventory, &batch, arrival);
-        Ok(())
+        Ok(u32::try_from(batch.points() + additions).unwrap_or(u32::MAX))
     }
 
     /// Folds, offers to the tap, and counts the batch as waiting under the same lock: the commit task
-    /// sees all of it or nothing.
+    /// sees all of it or nothing. Gives the additions to rows.
     fn fold(
         &self,
         epoch: Epoch,
         batch: &Batch,
         owners: &[Vec<(OwnerKey, u32)>],
         offered: Option<Offered>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<usize, Refusal> {
         let now_ms = (self.shared.clock)();
         let mut inner = self.node.lock();
         let folded = match inner.fold_of(&self.mailbox)?.fold_by(now_ms, batch, owners) {
@@ -83,6 +87,6 @@ impl Session {
             self.shared.hurry.notify_one();
         }
         self.shared.events.clock_ahead(&self.node.name, folded.ahead_samples > 0);
-        Ok(())
+        Ok(folded.additions)
     }
 }

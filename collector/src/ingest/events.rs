@@ -58,6 +58,9 @@ impl Events {
 
     pub(super) fn refused(&self, node: &str, refusal: &Refusal) {
         let message = &refusal.message;
+        if let Some(limit) = refusal.limit {
+            self.health.limit_broken(limit);
+        }
         if refusal.batch.is_some() {
             self.health.batch_refused();
         }

@@ -3,7 +3,7 @@
 use super::node::Mailbox;
 use super::skew::Skew;
 use super::stream::{End, Outbox, Session, send};
-use super::{Refusal, Shared};
+use super::{Limit, Refusal, Shared};
 use crate::fold::NodeFold;
 use gpuledger_proto::ids::NodeName;
 use gpuledger_proto::v1;
@@ -17,8 +17,13 @@ use tonic::Status;
 /// An agent says who it is at once; who stays silent holds a place for nothing.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
-/// Hello and Welcome; the node is claimed and its fold loaded.
-pub(super) async fn greet<S>(shared: &Arc<Shared>, inbound: &mut S, out: &Outbox) -> Result<Session, End>
+/// Hello and Welcome; the node is claimed and its fold loaded. `told` becomes the name that the agent gives.
+pub(super) async fn greet<S>(
+    shared: &Arc<Shared>,
+    inbound: &mut S,
+    out: &Outbox,
+    told: &mut String,
+) -> Result<Session, End>
 where
     S: Stream<Item = Result<v1::AgentMessage, Status>> + Unpin,
 {
@@ -28,8 +33,11 @@ where
         first = tokio::time::timeout(HELLO_WITHIN, inbound.next()) => first,
     };
     let hello = match first {
-        Err(_) => return Err(Refusal::invalid("no hello came within 10 seconds").into()),
-        Ok(None | Some(Err(_))) => return Err(End::Gone),
+        Err(_) => {
+            return Err(Refusal::beyond(Limit::Hello, "no hello came within 10 seconds").into());
+        }
+        Ok(None) => return Err(End::Gone),
+        Ok(Some(Err(status))) => return Err(End::by_transport(&status)),
         Ok(Some(Ok(v1::AgentMessage { kind: Some(Message::Hello(hello)), .. }))) => hello,
         Ok(Some(Ok(_))) => return Err(Refusal::invalid("the first message is not a hello").into()),
     };
@@ -39,6 +47,9 @@ where
     }
     let name =
         NodeName::new(&hello.node).map_err(|error| Refusal::invalid(format!("hello.node: {error}")))?;
+    name.as_str().clone_into(told);
+    let account = shared.accounts.of(&name);
+    account.open_stream()?;
     let key = shared.ledger.node(&name).await.map_err(|error| Refusal::by_ledger(&error))?;
     let mailbox = Arc::new(Mailbox::default());
     let node = shared.claim(&name, key, &mailbox);
@@ -48,6 +59,8 @@ where
         node,
         mailbox,
         out: out.clone(),
+        account,
+        rest_until: None,
         segment: None,
         skew: Skew::default(),
     };

@@ -10,6 +10,8 @@
 //!   and [`batch`].
 //! - [`identity`]: what becomes of whatever comes, as a table.
 //! - [`holder`]: which of a node's GPUs another one holds.
+//! - [`intake`]: no message takes long, and large ones have a bound together; [`allowance`]: how much one
+//!   node may ask for; [`refusal`]: why a stream ends, and which limit was broken.
 //! - [`skew`]: how far a node's clock is off.
 //! - [`node`]: what a stream and the commit task share.
 //! - [`commit`]: one transaction an interval; only then acknowledgements.
@@ -21,14 +23,17 @@
 //! stream that folds, the newest; a batch that was folded before is skipped by its sequence; what
 //! waits is bounded for each node, and a full node is not read from.
 
+mod allowance;
 mod batch;
 mod commit;
 pub mod events;
 mod greet;
 pub mod holder;
 pub mod identity;
+pub mod intake;
 mod node;
 mod owners;
+mod refusal;
 mod segment;
 mod skew;
 mod stream;
@@ -41,10 +46,11 @@ use crate::fold::FoldOptions;
 use crate::latest::Latest;
 use events::{Events, wall_ms};
 use gpuledger_ledger::{Ledger, LedgerError, NodeKey};
-use gpuledger_proto::ids::{Epoch, NodeName, Sequence};
+use gpuledger_proto::ids::NodeName;
 use gpuledger_proto::v1;
 use gpuledger_proto::v1::telemetry_server::Telemetry;
 use node::{Mailbox, Node};
+pub use refusal::{Limit, Refusal};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -73,42 +79,6 @@ pub struct IngestOptions {
 /// says which samples cannot be true yet, and how far a node's clock is off.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// Why a stream ends at the collector's wish.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub reason: v1::RefusalReason,
-    pub message: String,
-    /// The batch whose content is refused, and would be again.
-    pub batch: Option<(Epoch, Sequence)>,
-}
-
-impl Refusal {
-    fn moved(message: &str) -> Self {
-        Self { reason: v1::RefusalReason::Moved, message: message.to_owned(), batch: None }
-    }
-
-    fn invalid(message: impl Into<String>) -> Self {
-        Self { reason: v1::RefusalReason::Invalid, message: message.into(), batch: None }
-    }
-
-    fn of_batch(epoch: Epoch, sequence: Sequence, message: impl Into<String>) -> Self {
-        Self { batch: Some((epoch, sequence)), ..Self::invalid(message) }
-    }
-
-    fn unavailable(message: impl Into<String>) -> Self {
-        Self { reason: v1::RefusalReason::Unavailable, message: message.into(), batch: None }
-    }
-
-    /// A ledger's error, told to the agent: its own fault or the store's.
-    fn by_ledger(error: &LedgerError) -> Self {
-        if error.is_of_content() {
-            Self::invalid(error.to_string())
-        } else {
-            Self::unavailable(error.to_string())
-        }
-    }
-}
-
 /// The whole of ingest. Its tasks run until [`Ingest::drain`].
 pub struct Ingest {
     shared: Arc<Shared>,
@@ -124,6 +94,7 @@ struct Shared {
     options: IngestOptions,
     clock: Clock,
     owners: owners::Owners,
+    accounts: allowance::Accounts,
     tap: Option<Arc<dyn Tap>>,
     nodes: Mutex<BTreeMap<NodeName, Arc<Node>>>,
     /// Nodes that have something to commit.
@@ -175,6 +146,7 @@ impl Ingest {
             options,
             clock,
             owners: owners::Owners::default(),
+            accounts: allowance::Accounts::default(),
             tap,
             nodes: Mutex::default(),
             changed: Mutex::default(),

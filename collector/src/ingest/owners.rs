@@ -19,11 +19,13 @@ pub struct Owners {
 }
 
 impl Owners {
-    /// The shares of each holding with the owners' numbers, in the order given.
+    /// The shares of each holding with the owners' numbers, in the order given. `may_ask` is told how many
+    /// owners the ledger has to be asked for, and may forbid it.
     pub async fn resolve(
         &self,
         ledger: &dyn Ledger,
         holdings: &[Holding],
+        may_ask: impl FnOnce(usize) -> Result<(), Refusal>,
     ) -> Result<Vec<Vec<(OwnerKey, u32)>>, Refusal> {
         if let Some(resolved) = self.look_up(holdings) {
             return Ok(resolved);
@@ -31,6 +33,7 @@ impl Owners {
         let mut asked: Vec<Owner> = holdings.iter().flatten().map(|share| share.owner.clone()).collect();
         asked.sort_unstable();
         asked.dedup();
+        may_ask(self.unknown(&asked))?;
         let numbers = ledger.owners(&asked).await.map_err(|error| Refusal::by_ledger(&error))?;
         let found: HashMap<Owner, OwnerKey> = asked.into_iter().zip(numbers).collect();
         let resolved = resolve_from(&found, holdings);
@@ -45,6 +48,11 @@ impl Owners {
     /// What was remembered may be another ledger's.
     pub fn forget(&self) {
         self.known.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn unknown(&self, owners: &[Owner]) -> usize {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        owners.iter().filter(|owner| !known.contains_key(owner)).count()
     }
 
     fn look_up(&self, holdings: &[Holding]) -> Option<Vec<Vec<(OwnerKey, u32)>>> {

@@ -1,11 +1,11 @@
 //! A segment opens: what it says is checked, its GPUs are found, and taken over where another node
 //! holds them.
 
-use super::Refusal;
 use super::holder::{self, TakenOver};
 use super::stream::{End, Session, send};
+use super::{Limit, Refusal};
 use gpuledger_ledger::NodeRecord;
-use gpuledger_proto::convert::inventory_from_wire;
+use gpuledger_proto::convert::{inventory_from_wire, sequence_from_wire};
 use gpuledger_proto::frame::Inventory;
 use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_proto::v1;
@@ -43,7 +43,7 @@ struct Announced {
     epoch: Epoch,
     boot: Option<Uuid>,
     first: Sequence,
-    inventory: Inventory,
+    inventory: Arc<Inventory>,
 }
 
 impl Session {
@@ -52,6 +52,10 @@ impl Session {
         let ledger = &self.shared.ledger;
         // Before anything is registered: who sends another node's spool changes nothing.
         let stored = ledger.sequence(self.node.key, epoch).await.map_err(|e| Refusal::by_ledger(&e))?;
+        if stored == Sequence::NONE {
+            self.account.begin_epoch()?;
+        }
+        self.account.show_inventory(&inventory)?;
         let gpus = ledger.register(self.node.key, &inventory).await.map_err(|e| Refusal::by_ledger(&e))?;
         let uuids = inventory.gpus.iter().map(|gpu| gpu.uuid.as_str());
         let named: Vec<_> = gpus.iter().copied().zip(uuids).collect();
@@ -71,7 +75,7 @@ impl Session {
         self.with_fold(|fold| fold.begin_segment(epoch, boot, gpus, stored, first))?;
         let before = self.segment.as_ref().filter(|before| before.epoch == epoch);
         let heard = before.map_or(stored, |before| before.heard.max(stored));
-        self.segment = Some(Segment { epoch, inventory: Arc::new(inventory), committed: stored, heard });
+        self.segment = Some(Segment { epoch, inventory, committed: stored, heard });
         let opened = v1::Opened { epoch: epoch.0.as_bytes().to_vec(), committed_sequence: stored.0 };
         send(&self.out, Answer::Opened(opened)).await
     }
@@ -89,9 +93,8 @@ impl Session {
                 Refusal::invalid(format!("segment.boot_id: expected 16 bytes or none, not {}", bytes.len()))
             })?),
         };
-        if wire.first_sequence == 0 {
-            return Err(Refusal::invalid("segment.first_sequence: required field is missing"));
-        }
+        let first = sequence_from_wire(wire.first_sequence, "segment.first_sequence")
+            .map_err(|e| Refusal::beyond(Limit::Sequence, e.to_string()))?;
         // Agents before the first that tells it leave it out.
         if !wire.node.is_empty() && wire.node != self.node.name.as_str() {
             let (wrote, sends) = (wire.node, &self.node.name);
@@ -103,8 +106,9 @@ impl Session {
         }
         let inventory =
             wire.inventory.ok_or_else(|| Refusal::invalid("segment.inventory: required field is missing"))?;
-        let inventory = inventory_from_wire(inventory).map_err(|e| Refusal::invalid(e.to_string()))?;
-        Ok(Announced { epoch, boot, first: Sequence(wire.first_sequence), inventory })
+        let inventory =
+            inventory_from_wire(inventory).map_err(|e| Refusal::beyond(Limit::Inventory, e.to_string()))?;
+        Ok(Announced { epoch, boot, first, inventory: Arc::new(inventory) })
     }
 
     /// The fold is in no defined state: what waits is dropped with it, and comes again from the agent.

@@ -4,11 +4,12 @@
 //! what comes. Everything that comes in is checked before it is used. The task waits for the agent, for its
 //! mailbox or for the network, and holds no lock while it waits.
 
+use super::allowance::{Account, MESSAGE_WORK, SEGMENT_WORK};
 use super::greet::greet;
 use super::node::{Mailbox, Node};
 use super::segment::Segment;
 use super::skew::Skew;
-use super::{Refusal, Shared};
+use super::{Limit, Refusal, Shared};
 use crate::fold::NodeFold;
 use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_proto::v1;
@@ -17,12 +18,17 @@ use gpuledger_proto::v1::collector_message::Kind as Answer;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
 
 /// A message that was waited for for so long did not wait for the collector itself.
 const AWAITED: Duration = Duration::from_millis(1);
+/// Answers are a few bytes, and an agent reads them while it sends. One that does not would keep its
+/// stream, and with it a place, for as long as it likes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// The same for the last answer, which nobody has to read.
+const LAST_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A live agent has one batch a commit interval. With so many waiting it catches up, and waiting
 /// for the interval would only make its window stand still.
 pub(super) const HURRY_BATCHES: usize = 4;
@@ -34,6 +40,13 @@ pub(super) enum End {
     /// The agent or the network ended it.
     Gone,
     Refused(Refusal),
+}
+
+impl End {
+    /// What the transport says of a message that could not be read.
+    pub fn by_transport(status: &Status) -> Self {
+        Refusal::by_transport(status).map_or(Self::Gone, Self::Refused)
+    }
 }
 
 impl From<Refusal> for End {
@@ -48,9 +61,8 @@ where
     S: Stream<Item = Result<v1::AgentMessage, Status>> + Unpin,
 {
     let mut name = String::from("?");
-    let end = match greet(&shared, &mut inbound, &out).await {
+    let end = match greet(&shared, &mut inbound, &out, &mut name).await {
         Ok(mut session) => {
-            session.node.name.as_str().clone_into(&mut name);
             let end = session.converse(&mut inbound).await;
             session.close();
             end
@@ -65,7 +77,7 @@ where
         let (reason, message) = (refusal.reason.into(), refusal.message);
         let answer = v1::Refusal { reason, message, epoch, sequence };
         // Best effort: an agent that is gone connects again anyway.
-        let _ = send(&out, Answer::Refusal(answer)).await;
+        let _ = timeout(LAST_ANSWER_WITHIN, send(&out, Answer::Refusal(answer))).await;
     }
 }
 
@@ -76,6 +88,9 @@ pub(super) struct Session {
     pub out: Outbox,
     pub segment: Option<Segment>,
     pub skew: Skew,
+    pub account: Arc<Account>,
+    /// The node has had more than its share of work: nothing is read from it until then.
+    pub rest_until: Option<Instant>,
 }
 
 impl Session {
@@ -105,13 +120,15 @@ impl Session {
                 return End::Gone;
             }
             let idle_since = Instant::now();
+            let rest = self.rest_until.filter(|until| *until > idle_since);
             tokio::select! {
                 biased;
                 () = self.mailbox.arrived.notified() => {}
                 () = self.out.closed() => return End::Gone,
                 () = ended.cancelled() => {}
                 () = stop.cancelled(), if reading => reading = false,
-                message = inbound.next(), if reading && !full => match message {
+                () = sleep_until(rest.unwrap_or(idle_since)), if rest.is_some() => {}
+                message = inbound.next(), if reading && !full && rest.is_none() => match message {
                     Some(Ok(message)) => {
                         if idle_since.elapsed() >= AWAITED {
                             self.tell_time(message.wall_ms);
@@ -120,7 +137,7 @@ impl Session {
                             return end;
                         }
                     }
-                    Some(Err(_)) => return End::Gone,
+                    Some(Err(status)) => return End::by_transport(&status),
                     None => {
                         reading = false;
                         self.shared.hurry.notify_one();
@@ -154,13 +171,20 @@ impl Session {
     }
 
     async fn handle(&mut self, message: v1::AgentMessage) -> Result<(), End> {
-        match message.kind {
-            Some(Message::Segment(segment)) => self.open(segment).await,
-            Some(Message::Batch(batch)) => self.take_in(batch).await,
-            Some(Message::Hello(_)) => Err(Refusal::invalid("a second hello on one stream").into()),
+        let work = match message.kind {
+            Some(Message::Segment(segment)) => {
+                self.open(segment).await?;
+                SEGMENT_WORK
+            }
+            Some(Message::Batch(batch)) => self.take_in(batch).await?,
+            Some(Message::Hello(_)) => {
+                return Err(Refusal::invalid("a second hello on one stream").into());
+            }
             // A kind of message that a newer agent knows.
-            None => Ok(()),
-        }
+            None => 0,
+        };
+        self.rest_until = self.account.work(work.saturating_add(MESSAGE_WORK));
+        Ok(())
     }
 
     /// Works on the fold, as long as it is this stream's to work on.
@@ -186,5 +210,9 @@ pub(super) async fn acknowledge(out: &Outbox, epoch: Epoch, sequence: Sequence) 
 }
 
 pub(super) async fn send(out: &Outbox, answer: Answer) -> Result<(), End> {
-    out.send(Ok(v1::CollectorMessage { kind: Some(answer) })).await.map_err(|_| End::Gone)
+    let message = Ok(v1::CollectorMessage { kind: Some(answer) });
+    match timeout(ANSWER_WITHIN, out.send(message)).await {
+        Ok(sent) => sent.map_err(|_| End::Gone),
+        Err(_) => Err(Refusal::beyond(Limit::Answers, "answers were not taken within 30 seconds").into()),
+    }
 }
