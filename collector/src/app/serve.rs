@@ -2,6 +2,7 @@
 
 use super::AppError;
 use crate::ingest::TelemetryService;
+use crate::ingest::intake::Bounded;
 use axum::Router;
 use gpuledger_proto::limits::MESSAGE_BYTES_MAX;
 use gpuledger_proto::v1::telemetry_server::TelemetryServer;
@@ -17,6 +18,14 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(10);
 /// An agent needs one stream a connection; the rest is room for a new one while an old one ends.
 const STREAMS_PER_CONNECTION_MAX: u32 = 4;
+/// What an agent may send before the collector reads it: twenty batches, so that a catch-up over a link
+/// with a round trip of 100 ms has 200 batches a second. While a store stalls, this much of every stream
+/// waits in memory.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// The same for a connection, whose streams are one but for the moments in which one takes over.
+const CONNECTION_WINDOW_BYTES: u32 = 2 * STREAM_WINDOW_BYTES;
+/// Headers of a request: gRPC's own are a few hundred bytes.
+const HEADER_BYTES_MAX: u32 = 8 * 1024;
 /// How long connections may take to close when the collector ends.
 const CLOSE_WITHIN: Duration = Duration::from_secs(3);
 
@@ -32,6 +41,7 @@ impl Servers {
     pub fn start(grpc: TcpListener, telemetry: TelemetryService, http: TcpListener, router: Router) -> Self {
         let stop = CancellationToken::new();
         let service = TelemetryServer::new(telemetry).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let service = Bounded::new(service);
         let grpc_stop = stop.clone().cancelled_owned();
         let grpc = tokio::spawn(async move {
             let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
@@ -39,6 +49,9 @@ impl Servers {
                 .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
                 .http2_keepalive_timeout(Some(KEEP_ALIVE_WITHIN))
                 .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+                .initial_stream_window_size(STREAM_WINDOW_BYTES)
+                .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                .http2_max_header_list_size(HEADER_BYTES_MAX)
                 .serve_with_incoming_shutdown(service, incoming, grpc_stop)
                 .await
                 .map_err(|error| error.to_string())
