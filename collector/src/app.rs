@@ -12,7 +12,8 @@ mod watched;
 
 use crate::config::Config;
 use crate::costing::MonthCosts;
-use crate::export::{Exporter, Health, watch_costs, watch_totals};
+use crate::export::cost::CostsView;
+use crate::export::{Exporter, Health, Sites, Tally, watch_costs, watch_totals};
 use crate::fleet::{Fleet, FleetError};
 use crate::http;
 use crate::ingest::{Ingest, TelemetryService};
@@ -98,7 +99,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
 
 /// Opens the ledger, binds both ports and begins to serve. Port 0 takes any free one.
 pub async fn start(config: Config) -> Result<Running, AppError> {
-    let fleet = register(&config).await?;
+    let fleet = register(&config).await?.map(Arc::new);
     let opened = store::open(&config.ledger, config.archive.location.as_deref(), Access::Write).await?;
     let ledger = Arc::clone(&opened.ledger);
     let (grpc, grpc_addr) = listen("agents", config.grpc_listen).await?;
@@ -110,14 +111,24 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let latest = Arc::new(Latest::default());
     let mut background = JoinSet::new();
     let standing = Arc::new(Standing::default());
-    let watched = Arc::new(Watched::new(Arc::clone(&ledger), Arc::clone(&standing)));
+    let tally = Arc::new(Tally::default());
+    let watched = Watched::new(Arc::clone(&ledger), Arc::clone(&standing), Arc::clone(&tally));
+    let watched = Arc::new(watched);
     let mender = Arc::clone(&watched);
     background.spawn(async move { mender.mend().await });
     let ingest = Ingest::start(watched, Arc::clone(&latest), Arc::clone(&health), config.ingest, None);
-    let exporter = exporter(&ledger, fleet, &latest, &health, &mut background);
+    let totals = watch_totals(Arc::clone(&ledger), Arc::clone(&tally), Arc::clone(&health));
+    background.spawn(totals);
+    let exporter = Exporter {
+        latest: Arc::clone(&latest),
+        tally,
+        costs: costs(&ledger, fleet.clone(), &health, &mut background),
+        health: Arc::clone(&health),
+        sites: Arc::new(fleet.map(sites).unwrap_or_default()),
+    };
     background.spawn(size::watch(config.ledger.clone(), health));
     let keeper = archive::keep(&config.archive, opened.archive.as_ref(), &mut background);
-    let router = http::router(exporter, readiness(&standing, keeper));
+    let router = http::router(Arc::new(exporter), readiness(&standing, keeper));
     let servers = Servers::start(grpc, TelemetryService(Arc::clone(&ingest)), http_listener, router);
     tracing::info!(grpc = %grpc_addr, http = %http_addr, ledger = %config.ledger, "serving");
     Ok(Running { grpc_addr, http_addr, ledger, latest, ingest, standing, servers, background })
@@ -163,27 +174,24 @@ async fn listen(what: &'static str, address: SocketAddr) -> Result<(TcpListener,
     Ok((listener, bound))
 }
 
-/// What a scrape is rendered from, and the work that keeps it fresh.
-fn exporter(
+/// The costs of the month, and the work that keeps them fresh. Without a register nothing has a cost.
+fn costs(
     ledger: &Arc<dyn Ledger>,
-    fleet: Option<Fleet>,
-    latest: &Arc<Latest>,
+    fleet: Option<Arc<Fleet>>,
     health: &Arc<Health>,
     background: &mut JoinSet<()>,
-) -> Arc<Exporter> {
-    let (totals, refresh) = watch_totals(Arc::clone(ledger), Arc::clone(health));
+) -> CostsView {
+    let Some(fleet) = fleet else { return tokio::sync::watch::channel(None).1 };
+    let source = Arc::new(MonthCosts { ledger: Arc::clone(ledger), fleet });
+    let (costs, refresh) = watch_costs(source, Arc::clone(health));
     background.spawn(refresh);
-    let costs = match fleet {
-        Some(fleet) => {
-            let source = Arc::new(MonthCosts { ledger: Arc::clone(ledger), fleet });
-            let (costs, refresh) = watch_costs(source, Arc::clone(health));
-            background.spawn(refresh);
-            costs
-        }
-        // Without a register nothing has a cost.
-        None => tokio::sync::watch::channel(None).1,
-    };
-    Arc::new(Exporter { latest: Arc::clone(latest), totals, costs, health: Arc::clone(health) })
+    costs
+}
+
+/// The sites that scrapes can ask for.
+fn sites(fleet: Arc<Fleet>) -> Sites {
+    let names = fleet.sites.iter().map(|site| site.name.clone()).collect();
+    Sites::new(names, move |node| fleet.site_of(node))
 }
 
 /// Ready is who can acknowledge. Trouble with closed days is told beside it: nothing waits for them.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// The register as it was when the collector started, and the ledger as it is.
 pub struct MonthCosts {
     pub ledger: Arc<dyn Ledger>,
-    pub fleet: Fleet,
+    pub fleet: Arc<Fleet>,
 }
 
 #[async_trait]

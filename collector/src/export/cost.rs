@@ -6,8 +6,9 @@ use super::families::{
     RENT_UTILIZATION,
 };
 use super::health::Health;
+use super::labels::{Block, Labels};
 use super::refresh::{Failure, refresh};
-use super::text::{Labels, Samples, Text};
+use super::text::{Samples, Text};
 use async_trait::async_trait;
 use gpuledger_tco::statement::{self, Comparison, Rates, StateHours, Statement};
 use rust_decimal::Decimal;
@@ -16,7 +17,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Costs of a month move slowly, and a statement reads every hour of it.
 const REFRESH: Duration = Duration::from_secs(60);
@@ -42,17 +43,21 @@ pub struct Costs {
 /// `None` until there is a statement.
 pub type CostsView = watch::Receiver<Option<Arc<Costs>>>;
 
-/// Gives the view that scrapes read, and the work that keeps it fresh until no view is left.
+/// Gives the view that scrapes read, and the work that keeps it fresh. It never ends.
 pub fn watch_costs(
     source: Arc<dyn MonthToDate>,
     health: Arc<Health>,
 ) -> (CostsView, impl Future<Output = ()> + Send + 'static) {
     let (sender, view) = watch::channel(None);
-    let load = move || {
-        let source = source.clone();
-        async move { Ok(source.statement().await?.map(|statement| Arc::new(Costs::now(statement)))) }
+    let work = async move {
+        let load = || async {
+            let statement = source.statement().await?;
+            sender.send_replace(statement.map(|statement| Arc::new(Costs::now(statement))));
+            Ok(())
+        };
+        refresh("costs of the month", REFRESH, load, || health.costs_failed(), &Notify::new()).await;
     };
-    (view, refresh("costs of the month", REFRESH, sender, load, move || health.costs_failed()))
+    (view, work)
 }
 
 impl Costs {
@@ -60,32 +65,40 @@ impl Costs {
         Self { statement, computed: SystemTime::now() }
     }
 
+    /// What is of a node where the node is asked for, and the rest where what is of no node is.
     pub fn render(&self, text: &mut Text<'_>) -> io::Result<()> {
         let statement = &self.statement;
-        let currency = statement.currency.code();
         components(text, statement)?;
-        rates(&mut text.family(&COST_RATE), &Labels::new(&[("currency", currency)]), &statement.rates)?;
         groups(text, statement)?;
+        if !text.selection().takes_whole() {
+            return Ok(());
+        }
+        let currency = statement.currency.code();
+        text.family(&COST_RATE, |samples| {
+            rates(samples, &Labels::new(&[("currency", currency)]), &statement.rates)
+        })?;
         coverage(text, statement)?;
         comparisons(text, &statement.comparisons, currency)?;
         let since = self.computed.duration_since(UNIX_EPOCH).unwrap_or_default();
-        text.family(&COST_COMPUTED).integer(&Labels::default(), since.as_secs())
+        text.family(&COST_COMPUTED, |samples| samples.integer(Block::NONE, &[], since.as_secs()))
     }
 }
 
 fn components(text: &mut Text<'_>, statement: &Statement) -> io::Result<()> {
-    let mut sums: BTreeMap<_, Decimal> = BTreeMap::new();
-    for line in &statement.lines {
-        let sum = sums.entry((line.group.as_str(), line.family, line.currency)).or_default();
-        // Amounts of a statement were added up before: their sum is in range.
-        *sum = sum.saturating_add(line.amount);
-    }
-    let mut samples = text.family(&COST_MONTH);
-    for ((node, family, currency), amount) in sums {
-        let labels = [("node", node), ("component", component(family)), ("currency", currency.code())];
-        samples.decimal(&Labels::new(&labels), amount)?;
-    }
-    Ok(())
+    let selection = text.selection();
+    text.family(&COST_MONTH, |samples| {
+        let mut sums: BTreeMap<_, Decimal> = BTreeMap::new();
+        for line in statement.lines.iter().filter(|line| selection.takes_node(&line.group)) {
+            let sum = sums.entry((line.group.as_str(), line.family, line.currency)).or_default();
+            // Amounts of a statement were added up before: their sum is in range.
+            *sum = sum.saturating_add(line.amount);
+        }
+        for ((node, family, currency), amount) in sums {
+            let labels = [("node", node), ("component", component(family)), ("currency", currency.code())];
+            samples.decimal(&Labels::new(&labels), amount)?;
+        }
+        Ok(())
+    })
 }
 
 fn component(family: statement::Family) -> &'static str {
@@ -112,28 +125,32 @@ fn rates(samples: &mut Samples<'_>, labels: &Labels, rates: &Rates) -> io::Resul
 }
 
 fn groups(text: &mut Text<'_>, statement: &Statement) -> io::Result<()> {
-    let labelled = || statement.groups.iter().map(|group| (Labels::new(&[("node", &group.name)]), group));
-    let mut samples = text.family(&COST_NODE_RATE);
-    for (labels, group) in labelled() {
-        rates(&mut samples, &labels.with(&[("currency", statement.currency.code())]), &group.rates)?;
-    }
-    let mut samples = text.family(&COST_STATE);
-    for (labels, group) in labelled() {
-        for (state, hours) in by_state(&group.hours) {
-            samples.decimal(&labels.with(&[("state", state)]), hours.saturating_mul(SECONDS_PER_HOUR))?;
+    let groups: Vec<_> =
+        statement.groups.iter().filter(|group| text.selection().takes_node(&group.name)).collect();
+    let labelled = || groups.iter().map(|group| (Labels::new(&[("node", &group.name)]), group));
+    text.family(&COST_NODE_RATE, |samples| {
+        let currency = [("currency", statement.currency.code())];
+        labelled().try_for_each(|(labels, group)| rates(samples, &labels.with(&currency), &group.rates))
+    })?;
+    text.family(&COST_STATE, |samples| {
+        for (labels, group) in labelled() {
+            for (state, hours) in by_state(&group.hours) {
+                samples.decimal(&labels.with(&[("state", state)]), hours.saturating_mul(SECONDS_PER_HOUR))?;
+            }
         }
-    }
-    let mut samples = text.family(&COST_ENERGY);
-    for (labels, group) in labelled() {
-        samples.decimal(&labels, group.energy_kwh.saturating_mul(JOULES_PER_KWH))?;
-    }
-    let mut samples = text.family(&COST_CARBON);
-    for (labels, group) in labelled() {
-        if let Some(carbon_kg) = group.carbon_kg {
-            samples.decimal(&labels, carbon_kg.saturating_mul(GRAMS_PER_KILOGRAM))?;
-        }
-    }
-    Ok(())
+        Ok(())
+    })?;
+    text.family(&COST_ENERGY, |samples| {
+        labelled().try_for_each(|(labels, group)| {
+            samples.decimal(&labels, group.energy_kwh.saturating_mul(JOULES_PER_KWH))
+        })
+    })?;
+    text.family(&COST_CARBON, |samples| {
+        let mut known = labelled().filter_map(|(labels, group)| Some((labels, group.carbon_kg?)));
+        known.try_for_each(|(labels, carbon_kg)| {
+            samples.decimal(&labels, carbon_kg.saturating_mul(GRAMS_PER_KILOGRAM))
+        })
+    })
 }
 
 /// The five states of time in service.
@@ -148,17 +165,18 @@ fn by_state(hours: &StateHours) -> [(&'static str, Decimal); 5] {
 }
 
 fn coverage(text: &mut Text<'_>, statement: &Statement) -> io::Result<()> {
-    let mut samples = text.family(&COST_COVERAGE);
-    for (what, ratio) in [
-        ("observed_time", statement.coverage.observed_ratio),
-        ("counted_energy", statement.coverage.counted_energy_ratio),
-        ("gap_energy", statement.coverage.gap_energy_ratio),
-    ] {
-        if let Some(ratio) = ratio {
-            samples.decimal(&Labels::new(&[("what", what)]), ratio)?;
+    text.family(&COST_COVERAGE, |samples| {
+        for (what, ratio) in [
+            ("observed_time", statement.coverage.observed_ratio),
+            ("counted_energy", statement.coverage.counted_energy_ratio),
+            ("gap_energy", statement.coverage.gap_energy_ratio),
+        ] {
+            if let Some(ratio) = ratio {
+                samples.decimal(&Labels::new(&[("what", what)]), ratio)?;
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn comparisons(text: &mut Text<'_>, comparisons: &[Comparison], currency: &str) -> io::Result<()> {
@@ -173,20 +191,22 @@ fn comparisons(text: &mut Text<'_>, comparisons: &[Comparison], currency: &str) 
         (&RENT_BREAK_EVEN, "", |c| c.break_even_utilization),
     ];
     for (family, currency, amount) in by_offer {
-        let mut samples = text.family(family);
-        for ((model, offer), comparison) in &offers {
-            let labels = Labels::new(&[("model", model), ("offer", offer), ("currency", currency)]);
-            amount(comparison).map_or(Ok(()), |amount| samples.decimal(&labels, amount))?;
-        }
+        text.family(family, |samples| {
+            offers.iter().try_for_each(|((model, offer), comparison)| {
+                let labels = Labels::new(&[("model", model), ("offer", offer), ("currency", currency)]);
+                amount(comparison).map_or(Ok(()), |amount| samples.decimal(&labels, amount))
+            })
+        })?;
     }
     let by_model: [(&Family, &str, Amount); 2] =
         [(&RENT_OWN, currency, |c| Some(c.own.amount)), (&RENT_UTILIZATION, "", |c| c.utilization)];
     for (family, currency, amount) in by_model {
-        let mut samples = text.family(family);
-        for (model, comparison) in &models {
-            let labels = Labels::new(&[("model", model), ("currency", currency)]);
-            amount(comparison).map_or(Ok(()), |amount| samples.decimal(&labels, amount))?;
-        }
+        text.family(family, |samples| {
+            models.iter().try_for_each(|(model, comparison)| {
+                let labels = Labels::new(&[("model", model), ("currency", currency)]);
+                amount(comparison).map_or(Ok(()), |amount| samples.decimal(&labels, amount))
+            })
+        })?;
     }
     Ok(())
 }
@@ -215,6 +235,7 @@ pub(super) mod tests {
             amount: decimal(amount),
             exact: decimal(amount),
             currency: Currency::EUR,
+            formula_id: gpuledger_tco::formulas::ENERGY,
             formula: String::new(),
             inputs: Vec::new(),
         }

@@ -4,12 +4,13 @@ use super::families::{
     BATCHES, BUILD_INFO, COMMIT_SECONDS, COMMITS, Family, GPUS_MOVED, LEDGER_BYTES, NODE_SAMPLES_AHEAD,
     NODES_CONTESTED, POINTS, REFRESH_FAILURES, REFUSALS, STREAMS, STREAMS_OPENED,
 };
+use super::text::Text;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 /// Upper bounds of a commit's duration: an fsync of a fast disk takes under 1 ms, a bad one seconds.
@@ -138,9 +139,7 @@ impl Health {
     /// As a scrape would show it.
     #[cfg(test)]
     pub fn text(&self) -> String {
-        let mut out = Vec::new();
-        self.render(&mut out).unwrap();
-        String::from_utf8(out).unwrap()
+        super::tests::written(|text| self.render(text))
     }
 
     pub(super) fn totals_failed(&self) {
@@ -151,9 +150,18 @@ impl Health {
         self.refresh_failures.with_label_values(&["costs"]).inc();
     }
 
-    pub(super) fn render(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut out = out;
-        TextEncoder::new().encode(&self.registry.gather(), &mut out).map_err(io::Error::other)
+    /// Series of a node where the node is asked for, the rest where what is of no node is.
+    pub(super) fn render(&self, text: &mut Text<'_>) -> io::Result<()> {
+        let selection = text.selection();
+        let mut families = self.registry.gather();
+        families.retain_mut(|family| {
+            family.mut_metric().retain(|metric| {
+                let node = metric.get_label().iter().find(|label| label.name() == "node");
+                node.map_or_else(|| selection.takes_whole(), |node| selection.takes_node(node.value()))
+            });
+            selection.takes_family(family.name()) && !family.get_metric().is_empty()
+        });
+        TextEncoder::new().encode(&families, text.raw()).map_err(io::Error::other)
     }
 }
 
@@ -186,15 +194,9 @@ fn counters(
 mod tests {
     use super::*;
 
-    fn rendered(health: &Health) -> String {
-        let mut out = Vec::new();
-        health.render(&mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
     #[test]
     fn every_counter_is_there_before_its_first_event() {
-        let text = rendered(&Health::new().unwrap());
+        let text = Health::new().unwrap().text();
         for reason in REFUSAL_REASONS {
             assert!(text.contains(&format!("{}{{reason=\"{reason}\"}} 0", REFUSALS.name)), "{text}");
         }
@@ -210,7 +212,7 @@ mod tests {
         health.batch_folded(2_400);
         health.committed(3, 1, Duration::from_millis(4));
         health.commit_failed(2);
-        let text = rendered(&health);
+        let text = health.text();
         for line in [
             "gpuledger_collector_streams 1",
             "gpuledger_collector_streams_opened_total 2",
@@ -228,9 +230,9 @@ mod tests {
     #[test]
     fn an_unknown_size_of_the_ledger_is_not_zero() {
         let health = Health::new().unwrap();
-        assert!(!rendered(&health).contains(LEDGER_BYTES.name));
+        assert!(!health.text().contains(LEDGER_BYTES.name));
         health.ledger_bytes(4_096);
         health.ledger_bytes(8_192);
-        assert!(rendered(&health).contains("gpuledger_collector_ledger_bytes 8192\n"));
+        assert!(health.text().contains("gpuledger_collector_ledger_bytes 8192\n"));
     }
 }

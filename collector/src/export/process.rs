@@ -5,7 +5,8 @@ use super::families::{
     PROCESS_CPU, PROCESS_MAX_FDS, PROCESS_OPEN_FDS, PROCESS_RESIDENT, PROCESS_START, PROCESS_THREADS,
     PROCESS_VIRTUAL,
 };
-use super::text::{Labels, Text};
+use super::labels::Block;
+use super::text::Text;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -34,7 +35,7 @@ pub fn render(text: &mut Text<'_>, proc: &Path) -> io::Result<()> {
         (&PROCESS_START, started, TICK_DECIMALS),
     ] {
         if let Some(value) = value {
-            text.family(family).scaled(&Labels::default(), value, decimals)?;
+            text.family(family, |samples| samples.scaled_with(Block::NONE, &[], value, decimals))?;
         }
     }
     Ok(())
@@ -48,12 +49,11 @@ fn word_after(text: &str, word: &str) -> Option<i128> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::written;
     use super::*;
 
     fn rendered(proc: &Path) -> String {
-        let mut out = Vec::new();
-        render(&mut Text::new(&mut out), proc).unwrap();
-        String::from_utf8(out).unwrap()
+        written(|text| render(text, proc))
     }
 
     #[test]

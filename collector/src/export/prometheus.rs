@@ -1,14 +1,17 @@
-//! One scrape: everything that is known now, from memory.
+//! One scrape: everything that is known now and asked for, from memory.
 
 use super::cost::CostsView;
+use super::devices;
 use super::health::Health;
 use super::process;
 use super::readings::{self, Current};
-use super::text::Text;
-use super::totals::TotalsView;
+use super::select::Selection;
+use super::sites::Sites;
+use super::tally::Tally;
+use super::text::{Pages, Text};
+use super::totals;
 use crate::latest::Latest;
-use std::collections::BTreeSet;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,33 +19,42 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Where a scrape takes its numbers from.
 pub struct Exporter {
     pub latest: Arc<Latest>,
-    pub totals: TotalsView,
+    pub tally: Arc<Tally>,
     pub costs: CostsView,
     pub health: Arc<Health>,
+    pub sites: Arc<Sites>,
 }
 
 impl Exporter {
-    /// Writes the whole exposition.
-    pub fn render(&self, out: &mut dyn Write) -> io::Result<()> {
+    /// Writes what is asked for.
+    pub fn render(&self, pages: &mut dyn Pages, selection: &Selection) -> io::Result<()> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        self.render_nodes(out, &readings::current(&self.latest, now_ms), now_ms)
+        self.render_nodes(pages, selection, &readings::current(&self.latest, now_ms), now_ms)
     }
 
-    pub(super) fn render_nodes(&self, out: &mut dyn Write, nodes: &Current, now_ms: u64) -> io::Result<()> {
-        let mut text = Text::new(out);
-        readings::render(&mut text, nodes, now_ms)?;
-        // The views are cloned out of their locks: a slow reader must not keep a refresh waiting.
-        let totals = self.totals.borrow().clone();
-        if let Some(totals) = totals {
-            let gpus = nodes.iter().flat_map(|(_, node)| &node.inventory.gpus);
-            totals.render(&mut text, &gpus.map(|gpu| &gpu.uuid).collect::<BTreeSet<_>>())?;
-        }
+    pub(super) fn render_nodes(
+        &self,
+        pages: &mut dyn Pages,
+        selection: &Selection,
+        nodes: &Current,
+        now_ms: u64,
+    ) -> io::Result<()> {
+        let mut text = Text::new(pages, selection);
+        let wanted = nodes.iter().filter(|(name, _)| selection.takes_node(name.as_str()));
+        let (of_nodes, of_gpus) = devices::of(wanted.map(|(name, node)| (name, &**node)), now_ms);
+        readings::render(&mut text, &of_nodes, &of_gpus)?;
+        totals::render(&mut text, &self.tally, &of_gpus)?;
+        // The view is cloned out of its lock: a slow reader must not keep a refresh waiting.
         let costs = self.costs.borrow().clone();
         if let Some(costs) = costs {
             costs.render(&mut text)?;
         }
-        self.health.render(text.raw())?;
-        process::render(&mut text, Path::new("/proc"))
+        self.health.render(&mut text)?;
+        if selection.takes_whole() {
+            readings::fleet(&mut text, nodes)?;
+            process::render(&mut text, Path::new("/proc"))?;
+        }
+        text.finish()
     }
 }

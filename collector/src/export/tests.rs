@@ -77,12 +77,22 @@ fn named(name: &str, node: NodeLatest) -> (NodeName, Arc<NodeLatest>) {
 }
 
 fn readings_of_one_node() -> String {
-    written(|text| readings::render(text, &vec![named("n1", node("n1"))], NOW_MS))
+    readings_of(&[named("n1", node("n1"))])
+}
+
+fn readings_of(nodes: &[(NodeName, Arc<NodeLatest>)]) -> String {
+    let (of_nodes, of_gpus) = devices::of(nodes.iter().map(|(name, node)| (name, &**node)), NOW_MS);
+    written(|text| {
+        readings::render(text, &of_nodes, &of_gpus)?;
+        readings::fleet(text, &nodes.to_vec())
+    })
 }
 
 pub(super) fn written(render: impl FnOnce(&mut Text<'_>) -> std::io::Result<()>) -> String {
     let mut out = Vec::new();
-    render(&mut Text::new(&mut out)).unwrap();
+    let mut text = Text::new(&mut out, &Selection::ALL);
+    render(&mut text).unwrap();
+    text.finish().unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -139,7 +149,7 @@ fn an_absent_reading_has_a_reason_and_no_sample() {
 
 #[test]
 fn a_fleet_without_nodes_says_so() {
-    let text = written(|text| readings::render(text, &Vec::new(), NOW_MS));
+    let text = readings_of(&[]);
     assert_lines(&text, &["gpuledger_fleet_nodes 0", "gpuledger_fleet_gpus 0"]);
     assert!(!text.contains("gpuledger_gpu_"), "{text}");
 }
@@ -147,7 +157,7 @@ fn a_fleet_without_nodes_says_so() {
 #[test]
 fn what_waited_in_a_spool_is_not_shown_as_current() {
     let past = NodeLatest { sampled_ms: NOW_MS - 3_600_000, ..node("n1") };
-    let text = written(|text| readings::render(text, &vec![named("n1", past)], NOW_MS));
+    let text = readings_of(&[named("n1", past)]);
     assert_lines(
         &text,
         &[
@@ -175,19 +185,32 @@ fn a_node_that_has_been_silent_for_a_minute_vanishes() {
 }
 
 /// A collector that two nodes report to, with totals and costs.
-fn whole_exposition() -> String {
-    let nodes = ["n1", "n2"].map(|name| named(name, node(name)));
+fn exporter() -> Exporter {
+    let dc1 = |node: &str| (node == "n1").then_some(0);
     let exporter = Exporter {
         latest: Arc::default(),
-        totals: watch::channel(Some(Arc::new(totals::tests::sample()))).1,
+        tally: Arc::new(totals::tests::sample()),
         costs: watch::channel(Some(Arc::new(cost::tests::sample()))).1,
         health: Arc::new(Health::new().unwrap()),
+        sites: Arc::new(Sites::new(vec!["dc1".to_owned()], dc1)),
     };
     exporter.health.ledger_bytes(1);
     exporter.health.samples_ahead("n1", 3);
+    exporter
+}
+
+/// What a scrape with these parameters gives.
+fn scraped(exporter: &Exporter, query: &[(&str, &str)]) -> String {
+    let nodes = ["n1", "n2"].map(|name| named(name, node(name)));
+    let parameters = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let selection = Selection::of(parameters, &exporter.sites).unwrap();
     let mut out = Vec::new();
-    exporter.render_nodes(&mut out, &nodes.into(), NOW_MS).unwrap();
+    exporter.render_nodes(&mut out, &selection, &nodes.into(), NOW_MS).unwrap();
     String::from_utf8(out).unwrap()
+}
+
+fn whole_exposition() -> String {
+    scraped(&exporter(), &[])
 }
 
 /// Name and everything up to the value.
@@ -227,4 +250,63 @@ fn what_is_exported_is_declared_and_what_is_declared_can_be_exported() {
         FAMILIES.iter().map(|f| f.name).chain(CATALOGUE.iter().filter_map(|m| m.prometheus)).collect();
     let unknown: Vec<_> = exported.keys().filter(|name| !known.contains(**name)).collect();
     assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+/// Every series of an exposition.
+fn all_series(text: &str) -> BTreeSet<&str> {
+    text.lines().filter(|line| !line.starts_with('#')).map(|line| series(line).1).collect()
+}
+
+/// Fails where the parts do not have each series of the whole exactly once.
+fn assert_parts_make_the_whole(exporter: &Exporter, parts: &[&[(&str, &str)]]) {
+    let whole = scraped(exporter, &[]);
+    let parts: Vec<String> = parts.iter().map(|query| scraped(exporter, query)).collect();
+    let mut seen = BTreeSet::new();
+    for series in parts.iter().flat_map(|part| all_series(part)) {
+        assert!(seen.insert(series), "{series} is in two parts");
+    }
+    assert_eq!(seen, all_series(&whole));
+}
+
+#[test]
+fn shards_have_every_series_once_and_the_first_has_what_is_of_no_node() {
+    let exporter = exporter();
+    assert_parts_make_the_whole(&exporter, &[&[("shard", "1/2")], &[("shard", "2/2")]]);
+    let shards = [[("shard", "1/3")], [("shard", "2/3")], [("shard", "3/3")]];
+    assert_parts_make_the_whole(&exporter, &shards.each_ref().map(|shard| &shard[..]));
+    let other = scraped(&exporter, &[("shard", "2/2")]);
+    let of_no_node = other.lines().find(|line| !line.starts_with('#') && !line.contains("node=\""));
+    assert_eq!(of_no_node, None);
+}
+
+#[test]
+fn sites_and_what_has_none_make_the_whole() {
+    let exporter = exporter();
+    assert_parts_make_the_whole(&exporter, &[&[("site", "dc1")], &[("site", "")]]);
+    let dc1 = scraped(&exporter, &[("site", "dc1")]);
+    assert!(dc1.contains("node=\"n1\"") && !dc1.contains("node=\"n2\""), "{dc1}");
+    assert!(dc1.contains("gpuledger_node_samples_ahead_total{node=\"n1\"} 3"), "{dc1}");
+}
+
+#[test]
+fn only_families_that_were_asked_for_are_written_and_they_as_always() {
+    let exporter = exporter();
+    let whole = whole_exposition();
+    let some = scraped(&exporter, &[("family", "gpuledger_gpu_*"), ("family", "gpuledger_collector_streams")]);
+    let wanted = |line: &&str| {
+        let name = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
+        let name = name.split([' ', '{']).next().unwrap();
+        name.starts_with("gpuledger_gpu_") || name == "gpuledger_collector_streams"
+    };
+    assert_eq!(some.lines().collect::<Vec<_>>(), whole.lines().filter(wanted).collect::<Vec<_>>());
+    for family in FAMILIES {
+        let one = scraped(&exporter, &[("family", family.name)]);
+        assert_eq!(one.matches("# TYPE ").count(), 1, "{}: {one}", family.name);
+    }
+}
+
+#[test]
+fn parameters_narrow_each_other() {
+    let query = [("site", "dc1"), ("family", "gpuledger_gpu_up"), ("shard", "1/1")];
+    assert_eq!(all_series(&scraped(&exporter(), &query)).len(), 2);
 }

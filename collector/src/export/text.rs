@@ -1,49 +1,107 @@
-//! The text exposition format 0.0.4, written as it comes: no table of series is built.
+//! The text exposition format 0.0.4, written page by page as it comes: no table of series is built.
 //!
 //! Invariants: a family's HELP and TYPE stand once, right before its first sample, and not at all
-//! without one; numbers are exact decimals of the integers they come from.
+//! without one; numbers are exact decimals of the integers they come from; what was not asked for is
+//! not written.
 
 use super::families::{Family, Type};
+use super::labels::Block;
+use super::number;
+use super::select::Selection;
 use gpuledger_proto::catalogue::{Kind, Metric};
 use rust_decimal::Decimal;
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 
 /// Content type of what this module writes.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// What is handed on at once.
+pub const PAGE_BYTES: usize = 64 * 1024;
+/// Room for the line that fills a page: one with longer labels moves the page, and does no harm.
+const LINE_BYTES: usize = 1024;
+
+/// Where pages go.
+pub trait Pages {
+    /// Takes what was written and leaves an empty page.
+    fn take(&mut self, page: &mut Vec<u8>) -> io::Result<()>;
+}
+
+impl Pages for Vec<u8> {
+    fn take(&mut self, page: &mut Vec<u8>) -> io::Result<()> {
+        self.append(page);
+        Ok(())
+    }
+}
+
+/// An empty page.
+pub fn page() -> Vec<u8> {
+    Vec::with_capacity(PAGE_BYTES + LINE_BYTES)
+}
+
 /// Writes families one after another.
 pub struct Text<'a> {
-    out: &'a mut dyn Write,
+    pages: &'a mut dyn Pages,
+    page: Vec<u8>,
+    selection: &'a Selection,
 }
 
 impl<'a> Text<'a> {
-    pub fn new(out: &'a mut dyn Write) -> Self {
-        Self { out }
+    pub fn new(pages: &'a mut dyn Pages, selection: &'a Selection) -> Self {
+        Self { pages, page: page(), selection }
     }
 
-    pub fn family(&mut self, family: &Family) -> Samples<'_> {
-        self.samples(family.name, family.help, family.kind)
+    /// What of the whole is asked for.
+    pub fn selection(&self) -> &'a Selection {
+        self.selection
     }
 
-    /// The family of a metric of the catalogue; `None` where its number means nothing by itself.
-    pub fn metric(&mut self, metric: &Metric) -> Option<Samples<'_>> {
+    /// Writes one family, if it is asked for.
+    pub fn family(
+        &mut self,
+        family: &Family,
+        write: impl FnOnce(&mut Samples<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.samples(family.name, family.help, family.kind, write)
+    }
+
+    /// The family of a metric of the catalogue; nothing where its number means nothing by itself.
+    pub fn metric(
+        &mut self,
+        metric: &Metric,
+        write: impl FnOnce(&mut Samples<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let kind = if metric.kind == Kind::Counter { Type::Counter } else { Type::Gauge };
-        metric.prometheus.map(|name| self.samples(name, metric.help, kind))
+        metric.prometheus.map_or(Ok(()), |name| self.samples(name, metric.help, kind, write))
     }
 
-    fn samples(&mut self, name: &'static str, help: &'static str, kind: Type) -> Samples<'_> {
-        Samples { out: &mut *self.out, name, help, kind, begun: false }
+    fn samples(
+        &mut self,
+        name: &'static str,
+        help: &'static str,
+        kind: Type,
+        write: impl FnOnce(&mut Samples<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if !self.selection.takes_family(name) {
+            return Ok(());
+        }
+        write(&mut Samples { pages: self.pages, page: &mut self.page, name, help, kind, begun: false })
     }
 
-    /// What another encoder wrote, whole families of it.
-    pub fn raw(&mut self) -> &mut dyn Write {
-        &mut *self.out
+    /// The page, for what another encoder writes: whole families.
+    pub fn raw(&mut self) -> &mut Vec<u8> {
+        &mut self.page
+    }
+
+    /// Hands on the last page.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.pages.take(&mut self.page)
     }
 }
 
 /// The samples of one family.
 pub struct Samples<'a> {
-    out: &'a mut dyn Write,
+    pages: &'a mut dyn Pages,
+    page: &'a mut Vec<u8>,
     name: &'static str,
     help: &'static str,
     kind: Type,
@@ -52,194 +110,106 @@ pub struct Samples<'a> {
 
 impl Samples<'_> {
     /// An integer that lies `decimals` places above the base unit: 300,500 mW with 3 is 300.5.
-    pub fn scaled(&mut self, labels: &Labels, value: i128, decimals: i8) -> io::Result<()> {
-        let mut digits = Digits::default();
-        digits.push_scaled(value, decimals);
-        self.line(labels, digits.as_bytes())
+    pub fn scaled<'b>(&mut self, labels: impl Into<Block<'b>>, value: i64, decimals: i8) -> io::Result<()> {
+        self.begin_line()?;
+        labels.into().push(self.page);
+        self.page.push(b' ');
+        number::push(self.page, value, decimals);
+        self.page.push(b'\n');
+        Ok(())
     }
 
-    pub fn integer(&mut self, labels: &Labels, value: impl Into<i128>) -> io::Result<()> {
-        self.scaled(labels, value.into(), 0)
+    /// The same with more labels than the block has, and for any number.
+    pub fn scaled_with<'b>(
+        &mut self,
+        labels: impl Into<Block<'b>>,
+        more: &[(&str, &str)],
+        value: i128,
+        decimals: i8,
+    ) -> io::Result<()> {
+        self.begin_line()?;
+        labels.into().push_with(self.page, more);
+        self.page.push(b' ');
+        number::push_wide(self.page, value, decimals);
+        self.page.push(b'\n');
+        Ok(())
     }
 
-    pub fn decimal(&mut self, labels: &Labels, value: Decimal) -> io::Result<()> {
-        self.line(labels, value.normalize().to_string().as_bytes())
+    pub fn integer<'b>(
+        &mut self,
+        labels: impl Into<Block<'b>>,
+        more: &[(&str, &str)],
+        value: impl Into<i128>,
+    ) -> io::Result<()> {
+        self.scaled_with(labels, more, value.into(), 0)
     }
 
-    fn line(&mut self, labels: &Labels, value: &[u8]) -> io::Result<()> {
+    pub fn decimal<'b>(&mut self, labels: impl Into<Block<'b>>, value: Decimal) -> io::Result<()> {
+        self.begin_line()?;
+        labels.into().push(self.page);
+        writeln!(self.page, " {}", value.normalize())
+    }
+
+    fn begin_line(&mut self) -> io::Result<()> {
+        if self.page.len() >= PAGE_BYTES {
+            self.pages.take(self.page)?;
+        }
         if !self.begun {
             self.begun = true;
             let (name, kind) = (self.name, self.kind.name());
-            write!(self.out, "# HELP {name} {}\n# TYPE {name} {kind}\n", self.help)?;
+            write!(self.page, "# HELP {name} {}\n# TYPE {name} {kind}\n", self.help)?;
         }
-        self.out.write_all(self.name.as_bytes())?;
-        self.out.write_all(labels.0.as_bytes())?;
-        self.out.write_all(b" ")?;
-        self.out.write_all(value)?;
-        self.out.write_all(b"\n")
+        self.page.extend_from_slice(self.name.as_bytes());
+        Ok(())
     }
-}
-
-/// A label block, rendered once and used for many samples.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Labels(String);
-
-impl Labels {
-    pub fn new(labels: &[(&str, &str)]) -> Self {
-        Self::default().with(labels)
-    }
-
-    /// The same labels and these. A label without a value is left out: to Prometheus it is the same.
-    #[must_use]
-    pub fn with(&self, labels: &[(&str, &str)]) -> Self {
-        let mut block = self.0.strip_suffix('}').unwrap_or_default().to_owned();
-        for (name, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
-            block.push(if block.is_empty() { '{' } else { ',' });
-            block.push_str(name);
-            block.push_str("=\"");
-            for letter in value.chars() {
-                match letter {
-                    '\\' => block.push_str("\\\\"),
-                    '"' => block.push_str("\\\""),
-                    '\n' => block.push_str("\\n"),
-                    other => block.push(other),
-                }
-            }
-            block.push('"');
-        }
-        if !block.is_empty() {
-            block.push('}');
-        }
-        Self(block)
-    }
-}
-
-/// 39 digits of an `i128`, its sign, a point, zeros up to 127 places.
-const DIGITS: usize = 176;
-
-/// Decimal digits, written from the last to the first.
-struct Digits {
-    buffer: [u8; DIGITS],
-    begin: usize,
-}
-
-impl Default for Digits {
-    fn default() -> Self {
-        Self { buffer: [0; DIGITS], begin: DIGITS }
-    }
-}
-
-impl Digits {
-    fn as_bytes(&self) -> &[u8] {
-        &self.buffer[self.begin..]
-    }
-
-    fn push(&mut self, letter: u8) {
-        self.begin -= 1;
-        self.buffer[self.begin] = letter;
-    }
-
-    fn push_scaled(&mut self, value: i128, decimals: i8) {
-        let mut rest = value.unsigned_abs();
-        let shift = if rest == 0 { 0 } else { decimals };
-        (shift..0).for_each(|_| self.push(b'0'));
-        for _ in 0..shift {
-            let digit = take_digit(&mut rest);
-            // Zeros at the end of the fraction say nothing.
-            if digit != b'0' || self.begin != DIGITS {
-                self.push(digit);
-            }
-        }
-        if shift > 0 && self.begin != DIGITS {
-            self.push(b'.');
-        }
-        self.push(take_digit(&mut rest));
-        while rest > 0 {
-            self.push(take_digit(&mut rest));
-        }
-        if value < 0 {
-            self.push(b'-');
-        }
-    }
-}
-
-/// Takes the last decimal digit off a number.
-fn take_digit(rest: &mut u128) -> u8 {
-    // Nearly every number fits 64 bits, which divide several times faster.
-    let digit = if let Ok(short) = u64::try_from(*rest) {
-        *rest = u128::from(short / 10);
-        short % 10
-    } else {
-        let digit = *rest % 10;
-        *rest /= 10;
-        u64::try_from(digit).unwrap_or_default()
-    };
-    b'0' + digit.to_le_bytes()[0]
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::families::{BUILD_INFO, GPU_ENERGY};
+    use super::super::labels::Labels;
     use super::*;
-    use proptest::prelude::*;
-
-    fn scaled(value: i128, decimals: i8) -> String {
-        let mut digits = Digits::default();
-        digits.push_scaled(value, decimals);
-        String::from_utf8(digits.as_bytes().to_vec()).unwrap()
-    }
-
-    #[test]
-    fn integers_become_exact_decimals_of_the_base_unit() {
-        let cases = [
-            (300_500, 3, "300.5"),
-            (-1_500, 3, "-1.5"),
-            (-7, 3, "-0.007"),
-            (1_000, 3, "1"),
-            (0, 6, "0"),
-            (1_980_000, -3, "1980000000"),
-            (0, -3, "0"),
-            (i128::from(u64::MAX), 3, "18446744073709551.615"),
-            (i128::MIN, 0, "-170141183460469231731687303715884105728"),
-        ];
-        for (value, decimals, expected) in cases {
-            assert_eq!(scaled(value, decimals), expected);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_scaled_number_reads_back_as_the_decimal_it_is(value: i64, decimals in 0_i8..=12) {
-            let expected = Decimal::from_i128_with_scale(value.into(), u32::from(decimals.unsigned_abs()));
-            prop_assert_eq!(scaled(value.into(), decimals).parse::<Decimal>().unwrap(), expected);
-        }
-
-        #[test]
-        fn any_scale_is_within_the_buffer(value: i128, decimals: i8) {
-            prop_assert!(!scaled(value, decimals).is_empty());
-        }
-    }
-
-    #[test]
-    fn labels_are_escaped_and_empty_ones_left_out() {
-        let labels = Labels::new(&[("a", "x\\y\"z\nw"), ("b", "")]);
-        assert_eq!(labels.0, "{a=\"x\\\\y\\\"z\\nw\"}");
-        assert_eq!(labels.with(&[("c", "1")]).0, "{a=\"x\\\\y\\\"z\\nw\",c=\"1\"}");
-        assert_eq!(Labels::new(&[]).with(&[("c", "1")]).0, "{c=\"1\"}");
-    }
 
     #[test]
     fn a_family_is_declared_once_and_only_with_a_sample() {
         let mut out = Vec::new();
-        let mut text = Text::new(&mut out);
-        text.family(&BUILD_INFO);
-        let mut energy = text.family(&GPU_ENERGY);
-        energy.scaled(&Labels::new(&[("uuid", "GPU-1")]), 1_500, 3).unwrap();
-        energy.scaled(&Labels::new(&[("uuid", "GPU-2")]), 0, 3).unwrap();
+        let mut text = Text::new(&mut out, &Selection::ALL);
+        text.family(&BUILD_INFO, |_| Ok(())).unwrap();
+        text.family(&GPU_ENERGY, |energy| {
+            energy.scaled(&Labels::new(&[("uuid", "GPU-1")]), 1_500, 3)?;
+            energy.scaled_with(&Labels::new(&[("uuid", "GPU-2")]), &[("a", "b")], 0, 3)
+        })
+        .unwrap();
+        text.finish().unwrap();
         let (name, help) = (GPU_ENERGY.name, GPU_ENERGY.help);
         let expected = format!(
-            "# HELP {name} {help}\n# TYPE {name} counter\n{name}{{uuid=\"GPU-1\"}} 1.5\n{name}{{uuid=\"GPU-2\"}} 0\n"
+            "# HELP {name} {help}\n# TYPE {name} counter\n{name}{{uuid=\"GPU-1\"}} 1.5\n{name}{{uuid=\"GPU-2\",a=\"b\"}} 0\n"
         );
         assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    /// Keeps how large each page was.
+    struct Sizes(Vec<usize>);
+
+    impl Pages for Sizes {
+        fn take(&mut self, page: &mut Vec<u8>) -> io::Result<()> {
+            self.0.push(page.len());
+            page.clear();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn pages_are_handed_on_as_they_fill_and_the_writer_keeps_one() {
+        let mut sizes = Sizes(Vec::new());
+        let mut text = Text::new(&mut sizes, &Selection::ALL);
+        let labels = Labels::new(&[("uuid", "GPU-1")]);
+        text.family(&GPU_ENERGY, |energy| (0..10_000).try_for_each(|value| energy.scaled(&labels, value, 0)))
+            .unwrap();
+        assert!(text.page.capacity() <= PAGE_BYTES + LINE_BYTES, "{}", text.page.capacity());
+        text.finish().unwrap();
+        let (last, full) = sizes.0.split_last().unwrap();
+        assert!(full.iter().all(|size| (PAGE_BYTES..PAGE_BYTES + LINE_BYTES).contains(size)), "{full:?}");
+        assert!(*last < PAGE_BYTES + LINE_BYTES && full.len() > 5, "{full:?} {last}");
     }
 }

@@ -1,133 +1,118 @@
-//! Energy and hours from the ledger, kept in memory and read anew in the background.
+//! Energy and hours from the ledger, kept in memory.
 //!
-//! Counters of a GPU are exported while it reports: one that is gone vanishes, and comes back with
-//! what the ledger holds. The fleet's counters cover every GPU of the ledger.
+//! Counters of a GPU are exported while the node that holds it reports: one that is gone vanishes, and
+//! comes back with what the ledger holds. The fleet's counters cover every GPU of the ledger.
 
+use super::devices::Gpus;
 use super::families::{
     FLEET_ENERGY, FLEET_ENERGY_GAP, FLEET_GPUS_REGISTERED, FLEET_STATE, GPU_ENERGY, GPU_STATE,
 };
 use super::health::Health;
-use super::readings::gpu_labels;
+use super::labels::Block;
 use super::refresh::{Failure, refresh};
-use super::text::{Labels, Samples, Text};
-use gpuledger_ledger::{GpuHour, GpuRecord, GpuTotal, Ledger, NodeRecord};
+use super::tally::{Counts, Tally};
+use super::text::{Samples, Text};
+use gpuledger_ledger::Ledger;
 use gpuledger_proto::catalogue::Unit;
-use gpuledger_proto::ids::GpuUuid;
-use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
-/// The default commit interval: more often there is nothing new.
-const REFRESH: Duration = Duration::from_secs(5);
+/// How often the ledger is added up for what others have committed to it. Where that takes long, the
+/// pause is longer.
+const REFRESH: Duration = Duration::from_secs(60);
 
-/// What the ledger held when it was last asked.
-#[derive(Debug, Default)]
-pub struct Totals {
-    gpus: Vec<Gpu>,
-    registered: usize,
-    fleet: GpuHour,
-}
-
-#[derive(Debug)]
-struct Gpu {
-    uuid: GpuUuid,
-    labels: Labels,
-    total: GpuHour,
-}
-
-/// `None` until the ledger has answered once.
-pub type TotalsView = watch::Receiver<Option<Arc<Totals>>>;
-
-/// Gives the view that scrapes read, and the work that keeps it fresh until no view is left.
+/// The work that keeps the totals true. Never ends.
 pub fn watch_totals(
     ledger: Arc<dyn Ledger>,
+    tally: Arc<Tally>,
     health: Arc<Health>,
-) -> (TotalsView, impl Future<Output = ()> + Send + 'static) {
-    let (sender, view) = watch::channel(None);
-    let load = move || {
-        let ledger = ledger.clone();
-        async move { Totals::load(&*ledger).await.map(|totals| Some(Arc::new(totals))) }
-    };
-    (view, refresh("ledger totals", REFRESH, sender, load, move || health.totals_failed()))
+) -> impl Future<Output = ()> + Send + 'static {
+    async move {
+        let load = || load(&*ledger, &tally);
+        refresh("ledger totals", REFRESH, load, || health.totals_failed(), &tally.stale).await;
+    }
 }
 
-impl Totals {
-    async fn load(ledger: &dyn Ledger) -> Result<Self, Failure> {
-        let (nodes, gpus) = (ledger.nodes().await?, ledger.gpus().await?);
-        Self::of(&nodes, gpus, &ledger.gpu_totals().await?)
+async fn load(ledger: &dyn Ledger, tally: &Tally) -> Result<(), Failure> {
+    if !tally.is_loaded() {
+        // Closed days are read the first time, however many there are, and remembered: what is committed
+        // meanwhile need not be kept.
+        ledger.totals().await?;
     }
+    let reading = tally.begin();
+    let gpus = ledger.gpus().await?;
+    let totals = ledger.totals().await?;
+    if reading.end(&gpus, &totals) { Ok(()) } else { Err("too much has changed while it was read".into()) }
+}
 
-    fn of(nodes: &[NodeRecord], gpus: Vec<GpuRecord>, totals: &[GpuTotal]) -> Result<Self, Failure> {
-        let names: BTreeMap<_, _> = nodes.iter().map(|node| (node.key, node.name.as_str())).collect();
-        let registered = gpus.len();
-        let records: BTreeMap<_, _> = gpus.into_iter().map(|record| (record.key, record)).collect();
-        let mut this = Self { registered, ..Self::default() };
-        for total in totals {
-            this.fleet.merge(&total.total)?;
-            let Some(record) = records.get(&total.gpu) else { continue };
-            let node = names.get(&record.node).copied().unwrap_or_default();
-            let labels = gpu_labels(&record.gpu, node);
-            this.gpus.push(Gpu { uuid: record.gpu.uuid.clone(), labels, total: total.total });
-        }
-        Ok(this)
+pub fn render(text: &mut Text<'_>, tally: &Tally, gpus: &Gpus<'_>) -> io::Result<()> {
+    let Some(fleet) = tally.fleet() else { return Ok(()) };
+    let selection = text.selection();
+    if [&GPU_ENERGY, &GPU_STATE].iter().any(|family| selection.takes_family(family.name)) {
+        of_gpus(text, tally, gpus)?;
     }
+    if !selection.takes_whole() {
+        return Ok(());
+    }
+    text.family(&FLEET_GPUS_REGISTERED, |samples| {
+        samples.integer(Block::NONE, &[], fleet.registered as i128)
+    })?;
+    text.family(&FLEET_ENERGY, |samples| {
+        millis(samples, Block::NONE, &[("source", "counted")], fleet.counts.counter_mj)?;
+        millis(samples, Block::NONE, &[("source", "estimated")], fleet.counts.estimated_mj)
+    })?;
+    text.family(&FLEET_ENERGY_GAP, |samples| millis(samples, Block::NONE, &[], fleet.counts.gap_mj))?;
+    text.family(&FLEET_STATE, |samples| states(samples, Block::NONE, &fleet.counts))
+}
 
-    pub fn render(&self, text: &mut Text<'_>, reporting: &BTreeSet<&GpuUuid>) -> io::Result<()> {
-        let gpus = || self.gpus.iter().filter(|gpu| reporting.contains(&gpu.uuid));
-        let mut samples = text.family(&GPU_ENERGY);
-        for gpu in gpus() {
-            let total = &gpu.total;
-            millis(
-                &mut samples,
-                &gpu.labels,
-                i128::from(total.counter_mj.0) + i128::from(total.estimated_mj.0),
-            )?;
-        }
-        let mut samples = text.family(&GPU_STATE);
-        for gpu in gpus() {
-            states(&mut samples, &gpu.labels, &gpu.total)?;
-        }
-        let (none, fleet) = (Labels::default(), &self.fleet);
-        text.family(&FLEET_GPUS_REGISTERED).integer(&none, self.registered as i128)?;
-        let mut samples = text.family(&FLEET_ENERGY);
-        millis(&mut samples, &none.with(&[("source", "counted")]), fleet.counter_mj.0)?;
-        millis(&mut samples, &none.with(&[("source", "estimated")]), fleet.estimated_mj.0)?;
-        millis(&mut text.family(&FLEET_ENERGY_GAP), &none, fleet.gap_mj.0)?;
-        states(&mut text.family(&FLEET_STATE), &none, fleet)
-    }
+fn of_gpus(text: &mut Text<'_>, tally: &Tally, gpus: &Gpus<'_>) -> io::Result<()> {
+    let counts = tally.of(gpus.iter().map(|(_, device)| (device.of.node, &device.of.gpu.uuid)));
+    let known = || gpus.blocks().zip(&counts).filter_map(|(block, counts)| Some((block, counts.as_ref()?)));
+    text.family(&GPU_ENERGY, |samples| {
+        known().try_for_each(|(block, counts)| {
+            millis(samples, block, &[], i128::from(counts.counter_mj) + i128::from(counts.estimated_mj))
+        })
+    })?;
+    text.family(&GPU_STATE, |samples| known().try_for_each(|(block, counts)| states(samples, block, counts)))
 }
 
 /// Millijoules and milliseconds lie equally far from their base units.
-fn millis(samples: &mut Samples<'_>, labels: &Labels, value: impl Into<i128>) -> io::Result<()> {
-    samples.scaled(labels, value.into(), Unit::Millis.base_decimals())
+fn millis(
+    samples: &mut Samples<'_>,
+    block: Block<'_>,
+    more: &[(&str, &str)],
+    value: impl Into<i128>,
+) -> io::Result<()> {
+    samples.scaled_with(block, more, value.into(), Unit::Millis.base_decimals())
 }
 
-fn states(samples: &mut Samples<'_>, labels: &Labels, total: &GpuHour) -> io::Result<()> {
-    for (state, time) in [
-        ("active", total.active_ms),
-        ("held_idle", total.held_ms),
-        ("free", total.free_ms),
-        ("down", total.down_ms),
+fn states(samples: &mut Samples<'_>, block: Block<'_>, counts: &Counts) -> io::Result<()> {
+    for (state, time_ms) in [
+        ("active", counts.active_ms),
+        ("held_idle", counts.held_ms),
+        ("free", counts.free_ms),
+        ("down", counts.down_ms),
     ] {
-        millis(samples, &labels.with(&[("state", state)]), time.0)?;
+        millis(samples, block, &[("state", state)], time_ms)?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::devices;
     use super::super::tests::{assert_lines, written};
     use super::*;
-    use gpuledger_ledger::{GpuKey, NodeKey};
-    use gpuledger_proto::frame::{self, Host};
-    use gpuledger_proto::ids::NodeName;
+    use crate::latest::NodeLatest;
+    use gpuledger_ledger::{GpuHour, GpuKey, GpuRecord, GpuTotal, LedgerTotals, NodeKey, Registered};
+    use gpuledger_proto::frame::{Gpu, Inventory};
+    use gpuledger_proto::ids::{GpuUuid, NodeName};
     use gpuledger_units::{Millijoules, Millis};
 
-    fn record(key: u32) -> GpuRecord {
-        let gpu = frame::Gpu {
+    fn gpu(key: u32) -> Gpu {
+        Gpu {
             uuid: GpuUuid::new(&format!("GPU-{key}")).unwrap(),
             model: String::new(),
             serial: None,
@@ -135,14 +120,11 @@ pub(super) mod tests {
             index: key,
             memory_bytes: None,
             simulated: false,
-        };
-        GpuRecord { key: GpuKey(key), node: NodeKey(1), gpu, first_ms: None, last_ms: None }
+        }
     }
 
-    /// GPU 0 and GPU 1 with rows, GPU 2 registered only.
-    pub fn sample() -> Totals {
-        let name = NodeName::new("n1").unwrap();
-        let node = NodeRecord { key: NodeKey(1), name, host: Host::default(), first_ms: None, last_ms: None };
+    /// Node n1 with GPU 0 and GPU 1 that have rows, GPU 2 registered only.
+    pub fn sample() -> Tally {
         let hours = GpuHour {
             active_ms: Millis(3_000),
             held_ms: Millis(500),
@@ -151,14 +133,37 @@ pub(super) mod tests {
             estimated_mj: Millijoules(500),
             ..GpuHour::default()
         };
-        let totals = [0, 1].map(|key| GpuTotal { gpu: GpuKey(key), total: hours });
-        Totals::of(&[node], (0..3).map(record).collect(), &totals).unwrap()
+        let record = |key| GpuRecord {
+            key: GpuKey(key),
+            node: NodeKey(1),
+            gpu: gpu(key),
+            first_ms: None,
+            last_ms: None,
+        };
+        let gpus = [0, 1].map(|key| GpuTotal { gpu: GpuKey(key), total: hours }).to_vec();
+        let totals = LedgerTotals { gpus, versions: Vec::new() };
+        let tally = Tally::default();
+        tally.node(&NodeName::new("n1").unwrap(), NodeKey(1));
+        let registered = [0, 1, 2].map(|key| Registered { key: GpuKey(key), holder: NodeKey(1) });
+        let inventory = Inventory { gpus: [0, 1, 2].map(gpu).to_vec(), ..Inventory::default() };
+        tally.gpus(&inventory, &registered);
+        assert!(tally.begin().end(&[0, 1, 2].map(record), &totals));
+        tally
     }
 
     #[test]
     fn a_gpu_that_is_gone_keeps_its_part_of_the_fleet_and_no_series_of_its_own() {
-        let here = record(0).gpu.uuid;
-        let text = written(|text| sample().render(text, &BTreeSet::from([&here])));
+        let inventory = Inventory { gpus: vec![gpu(0)], ..Inventory::default() };
+        let node = NodeLatest {
+            inventory: Arc::new(inventory),
+            arrived_ms: 0,
+            skew_ms: None,
+            sampled_ms: 0,
+            devices: Vec::new(),
+        };
+        let name = NodeName::new("n1").unwrap();
+        let (_, gpus) = devices::of([(&name, &node)].into_iter(), 0);
+        let text = written(|text| render(text, &sample(), &gpus));
         assert_lines(
             &text,
             &[
@@ -172,5 +177,11 @@ pub(super) mod tests {
             ],
         );
         assert!(!text.contains("GPU-1"), "{text}");
+    }
+
+    #[test]
+    fn there_are_no_totals_before_the_ledger_was_read() {
+        let (_, gpus) = devices::of(std::iter::empty(), 0);
+        assert_eq!(written(|text| render(text, &Tally::default(), &gpus)), "");
     }
 }

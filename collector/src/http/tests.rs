@@ -5,41 +5,30 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-fn exporter() -> Arc<Exporter> {
+pub(super) fn exporter() -> Arc<Exporter> {
     Arc::new(Exporter {
         latest: Arc::default(),
-        totals: watch::channel(None).1,
+        tally: Arc::default(),
         costs: watch::channel(None).1,
         health: Arc::new(Health::new().unwrap()),
+        sites: Arc::default(),
     })
 }
 
 /// Serves a router on a free port and gives the port.
-async fn served(router: Router) -> u16 {
+pub(super) async fn served(router: Router) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move { axum::serve(listener, router).await });
     port
 }
 
-async fn get(port: u16, path: &str) -> String {
+pub(super) async fn get(port: u16, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
-}
-
-#[tokio::test]
-async fn a_scrape_has_the_content_type_of_the_text_format() {
-    let port = served(router(exporter(), Arc::new(|| Ok(None)))).await;
-    let answer = get(port, "/metrics").await;
-    assert!(answer.starts_with("HTTP/1.0 200 OK"), "{answer}");
-    assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{answer}");
-    assert!(
-        answer.contains("\ngpuledger_fleet_nodes 0\n") && answer.contains("\nprocess_threads "),
-        "{answer}"
-    );
 }
 
 #[tokio::test]
@@ -77,20 +66,4 @@ async fn the_page_names_addresses_that_answer() {
     for address in addresses {
         assert!(get(port, address).await.starts_with("HTTP/1.0 200 OK"), "{address}");
     }
-}
-
-#[tokio::test]
-async fn more_scrapes_at_once_than_allowed_are_told_so() {
-    let exporter = exporter();
-    let shared = Shared { exporter, ready: Arc::new(|| Ok(None)), scrapes: Arc::new(Semaphore::new(0)) };
-    assert_eq!(metrics(State(shared)).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-}
-
-#[tokio::test]
-async fn a_reader_that_is_gone_ends_the_rendering() {
-    let (sender, chunks) = mpsc::channel(1);
-    drop(chunks);
-    let mut out = Chunks { sender, runtime: Handle::current() };
-    let error = tokio::task::spawn_blocking(move || out.write_all(b"x").unwrap_err()).await.unwrap();
-    assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
 }
