@@ -52,7 +52,7 @@ impl Session {
         let ledger = &self.shared.ledger;
         // Before anything is registered: who sends another node's spool changes nothing.
         let stored = ledger.sequence(self.node.key, epoch).await.map_err(|e| Refusal::by_ledger(&e))?;
-        if stored == Sequence::NONE {
+        if stored == Sequence::NONE && self.with_fold(|fold| fold.folded(epoch))?.is_none() {
             self.account.begin_epoch()?;
         }
         self.account.show_inventory(&inventory)?;

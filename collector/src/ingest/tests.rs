@@ -2,6 +2,7 @@
 
 mod identity;
 mod identity_of_batches;
+mod limits;
 mod skew;
 mod support;
 mod world;

@@ -153,6 +153,11 @@ impl Agent {
         self.put(v1::AgentMessage { kind: None, wall_ms: None }).await;
     }
 
+    /// The transport cannot read what comes.
+    pub async fn fail(&self, status: Status) {
+        let _ = self.to.as_ref().expect("the agent has ended its half").send(Err(status)).await;
+    }
+
     /// Fails silently once the collector has ended the stream: the test reads why.
     async fn put(&self, message: v1::AgentMessage) {
         let to = self.to.as_ref().expect("the agent has ended its half");
