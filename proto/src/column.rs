@@ -42,6 +42,7 @@
 //!   [`Absence::Failed`].
 
 mod bits;
+mod columns;
 mod malformed;
 mod presence;
 #[cfg(test)]
@@ -50,6 +51,7 @@ mod size;
 mod tests;
 mod values;
 
+pub use columns::{Cells, Columns, DeviceColumns};
 pub use malformed::{Fault, Malformed};
 
 use crate::catalogue::MetricId;
@@ -59,7 +61,8 @@ use crate::limits::{
 };
 use crate::reading::{Absence, Reading};
 use bits::{Reader, put_varint};
-use values::Packer;
+use columns::Entry;
+use values::{Packer, Values};
 
 const VERSION: u8 = 1;
 const HAS_PRESENCE: u8 = 1 << 2;
@@ -91,36 +94,101 @@ pub fn encode(batch: &Batch) -> Vec<u8> {
 /// Reads what [`encode`] wrote for a batch of `samples` samples of a node with `devices` devices,
 /// the node itself included.
 pub fn decode(bytes: &[u8], samples: usize, devices: usize) -> Result<(Vec<Stamp>, Vec<Column>), Malformed> {
-    let mut reader = Reader::new(bytes);
-    decode_all(&mut reader, samples, devices).map_err(|fault| Malformed::at_byte(reader.position(), fault))
+    let mut columns = Columns::default();
+    columns.decode(bytes, samples, devices)?;
+    Ok((columns.stamps().to_vec(), columns.to_columns()))
 }
 
-fn decode_all(
-    reader: &mut Reader<'_>,
-    samples: usize,
-    devices: usize,
-) -> Result<(Vec<Stamp>, Vec<Column>), Fault> {
-    Fault::check_range("samples", samples as u64, 1, SAMPLES_PER_BATCH_MAX as u64)?;
-    Fault::check_range("devices", devices as u64, 1, DEVICES_PER_NODE_MAX as u64)?;
-    let version = reader.byte()?;
-    if version != VERSION {
-        return Err(Fault::Version { given: version, known: VERSION });
+impl Columns {
+    /// [`decode`] in the place of what was here. After an error nothing is here.
+    pub fn decode(&mut self, bytes: &[u8], samples: usize, devices: usize) -> Result<(), Malformed> {
+        self.clear();
+        let mut reader = Reader::new(bytes);
+        self.decode_all(&mut reader, samples, devices).map_err(|fault| {
+            self.clear();
+            Malformed::at_byte(reader.position(), fault)
+        })
     }
-    let mut values = Vec::new();
-    let stamps = read_stamps(reader, samples, &mut values)?;
-    let count = reader.varint()?;
-    Fault::check_range("columns", count, 0, COLUMNS_PER_BATCH_MAX as u64)?;
-    Fault::check_range("values", count * samples as u64, 0, VALUES_PER_BATCH_MAX as u64)?;
-    // A column takes two bytes at least: a short message cannot claim a long list.
-    let mut columns = Vec::with_capacity(reader.left().min(usize::try_from(count).unwrap_or(0)));
-    let mut bases = Bases::default();
-    let mut place = Place::default();
-    for _ in 0..count {
-        columns.push(read_column(reader, samples, devices, &mut place, &mut bases, &mut values)?);
+
+    fn decode_all(&mut self, reader: &mut Reader<'_>, samples: usize, devices: usize) -> Result<(), Fault> {
+        Fault::check_range("samples", samples as u64, 1, SAMPLES_PER_BATCH_MAX as u64)?;
+        Fault::check_range("devices", devices as u64, 1, DEVICES_PER_NODE_MAX as u64)?;
+        let version = reader.byte()?;
+        if version != VERSION {
+            return Err(Fault::Version { given: version, known: VERSION });
+        }
+        self.decode_stamps(reader, samples)?;
+        let count = reader.varint()?;
+        Fault::check_range("columns", count, 0, COLUMNS_PER_BATCH_MAX as u64)?;
+        Fault::check_range("values", count * samples as u64, 0, VALUES_PER_BATCH_MAX as u64)?;
+        let mut bases = Bases::default();
+        let mut place = Place::default();
+        for _ in 0..count {
+            let header = reader.byte()?;
+            let (device, metric) = place.read(header, devices, reader)?;
+            let near = bases.near(device, metric);
+            let (place, base) = self.decode_cells(reader, header, samples, near)?;
+            if let Some(base) = base {
+                bases.remember(metric, base);
+            }
+            self.entries.push(Entry { device, metric, place });
+        }
+        match reader.left() {
+            0 => Ok(()),
+            left => Err(Fault::Leftover { left }),
+        }
     }
-    match reader.left() {
-        0 => Ok((stamps, columns)),
-        left => Err(Fault::Leftover { left }),
+
+    fn decode_stamps(&mut self, reader: &mut Reader<'_>, samples: usize) -> Result<(), Fault> {
+        let header = reader.byte()?;
+        values::read_all(reader, header, samples, &mut self.values)?;
+        let stamps = self.values.iter().map(|wall| Stamp { wall_ms: wall.cast_unsigned(), boot_ms: 0 });
+        self.stamps.extend(stamps);
+        self.values.clear();
+        let header = reader.byte()?;
+        values::read_all(reader, header, samples, &mut self.values)?;
+        for (stamp, skew) in self.stamps.iter_mut().zip(&self.values) {
+            stamp.boot_ms = stamp.wall_ms.wrapping_sub(skew.cast_unsigned());
+        }
+        self.values.clear();
+        Ok(())
+    }
+
+    /// Where the readings of a column are now, and the base that its values have, where it has any.
+    fn decode_cells(
+        &mut self,
+        reader: &mut Reader<'_>,
+        header: u8,
+        samples: usize,
+        near: i64,
+    ) -> Result<(columns::Place, Option<i64>), Fault> {
+        let at = self.values.len();
+        if header & HAS_PRESENCE == 0 {
+            return Ok(match values::read(reader, header, samples, near, &mut self.values)? {
+                Values::Same(base) => (columns::Place::Same(Reading::Value(base)), Some(base)),
+                Values::From(base) => (columns::Place::Values(at), Some(base)),
+            });
+        }
+        let mixed = self.mixed.len();
+        let present = presence::read(reader, samples, &mut self.mixed)?;
+        let readings = &mut self.mixed[mixed..];
+        if present == 0 {
+            let first = readings.first().copied().filter(|first| readings.iter().all(|r| r == first));
+            let Some(first) = first else { return Ok((columns::Place::Mixed(mixed), None)) };
+            self.mixed.truncate(mixed);
+            return Ok((columns::Place::Same(first), None));
+        }
+        let base = match values::read(reader, header, present, near, &mut self.values)? {
+            Values::Same(base) => {
+                presence::fill(readings, std::iter::repeat_n(base, present));
+                base
+            }
+            Values::From(base) => {
+                presence::fill(readings, self.values.drain(at..));
+                base
+            }
+        };
+        Ok((columns::Place::Mixed(mixed), Some(base)))
     }
 }
 
@@ -138,19 +206,6 @@ fn put_stamps(values: impl Iterator<Item = i64>, packer: &mut Packer, out: &mut 
     packer.values.extend(values);
     out.push(packer.choose());
     packer.write(0, out);
-}
-
-fn read_stamps(reader: &mut Reader<'_>, samples: usize, values: &mut Vec<i64>) -> Result<Vec<Stamp>, Fault> {
-    let header = reader.byte()?;
-    values::read(reader, header, samples, 0, values)?;
-    let mut stamps: Vec<Stamp> =
-        values.iter().map(|wall| Stamp { wall_ms: wall.cast_unsigned(), boot_ms: 0 }).collect();
-    let header = reader.byte()?;
-    values::read(reader, header, samples, 0, values)?;
-    for (stamp, skew) in stamps.iter_mut().zip(values.iter()) {
-        stamp.boot_ms = stamp.wall_ms.wrapping_sub(skew.cast_unsigned());
-    }
-    Ok(stamps)
 }
 
 fn put_column(
@@ -180,32 +235,6 @@ fn put_column(
         let base = packer.write(near, out);
         bases.remember(column.metric, base);
     }
-}
-
-fn read_column(
-    reader: &mut Reader<'_>,
-    samples: usize,
-    devices: usize,
-    place: &mut Place,
-    bases: &mut Bases,
-    values: &mut Vec<i64>,
-) -> Result<Column, Fault> {
-    let header = reader.byte()?;
-    let (device, metric) = place.read(header, devices, reader)?;
-    let near = bases.near(device, metric);
-    let readings = if header & HAS_PRESENCE == 0 {
-        bases.remember(metric, values::read(reader, header, samples, near, values)?);
-        values.iter().copied().map(Reading::Value).collect()
-    } else {
-        let mut readings = Vec::with_capacity(samples);
-        let present = presence::read(reader, samples, &mut readings)?;
-        if present > 0 {
-            bases.remember(metric, values::read(reader, header, present, near, values)?);
-            presence::fill(&mut readings, values);
-        }
-        readings
-    };
-    Ok(Column { device, metric, readings })
 }
 
 /// Where the column before was.

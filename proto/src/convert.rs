@@ -12,7 +12,8 @@ pub use crate::column::{Fault, Malformed};
 pub use inventory::{inventory_from_wire, inventory_to_wire};
 
 use crate::catalogue::GPU_HOLDER;
-use crate::frame::{Batch, Column, Holding, Owner, OwnerKind, Share};
+use crate::column::{Cells, Columns};
+use crate::frame::{Batch, Holding, Owner, OwnerKind, Share};
 use crate::ids::Sequence;
 use crate::limits::{
     HOLDINGS_PER_BATCH_MAX, NAME_BYTES_MAX, SEQUENCE_MAX, SHARES_PER_BATCH_MAX, SHARES_PER_HOLDING_MAX,
@@ -34,15 +35,23 @@ pub fn batch_to_wire(batch: &Batch) -> v1::Batch {
 }
 
 /// Checks and converts a batch of a node with `devices` devices, the node itself included.
-pub fn batch_from_wire(wire: v1::Batch, devices: usize) -> Result<Batch, Malformed> {
+pub fn batch_from_wire(mut wire: v1::Batch, devices: usize) -> Result<Batch, Malformed> {
+    let holdings = holdings_from_wire(std::mem::take(&mut wire.holdings))?;
+    batch_with_holdings(&wire, holdings, devices)
+}
+
+/// [`batch_from_wire`] of a batch whose holdings were taken out and converted before.
+pub fn batch_with_holdings(
+    wire: &v1::Batch,
+    holdings: Vec<Holding>,
+    devices: usize,
+) -> Result<Batch, Malformed> {
     let sequence = sequence_from_wire(wire.sequence, "batch.sequence")?;
     let samples = usize::try_from(wire.samples).unwrap_or(usize::MAX);
-    let holdings = holdings_from_wire(wire.holdings)?;
-    let (stamps, columns) = column::decode(&wire.columns, samples, devices)?;
-    for column in columns.iter().filter(|c| c.metric == GPU_HOLDER) {
-        check_holders(column, holdings.len())?;
-    }
-    Ok(Batch { sequence, stamps, holdings, columns })
+    let mut columns = Columns::default();
+    columns.decode(&wire.columns, samples, devices)?;
+    check_holders(&columns, holdings.len())?;
+    Ok(Batch { sequence, stamps: columns.stamps().to_vec(), holdings, columns: columns.to_columns() })
 }
 
 /// A sequence that something is to have. 0 stands for none.
@@ -54,52 +63,56 @@ pub fn sequence_from_wire(wire: u64, place: &str) -> Result<Sequence, Malformed>
     Ok(Sequence(wire))
 }
 
-fn check_holders(column: &Column, holdings: usize) -> Result<(), Malformed> {
-    for (sample, reading) in column.readings.iter().enumerate() {
-        let Reading::Value(code) = *reading else { continue };
-        // A negative code becomes a number far above every limit.
-        Fault::check_range("holding", code.cast_unsigned(), 0, holdings as u64).map_err(|fault| {
-            Malformed::at(format!("gpu_holder of device {}, sample {sample}", column.device), fault)
-        })?;
+fn check_holders(columns: &Columns, holdings: usize) -> Result<(), Malformed> {
+    for device in columns.devices() {
+        let Some((_, cells)) = device.iter().find(|(metric, _)| *metric == GPU_HOLDER) else { continue };
+        let samples = if let Cells::Same(_) = cells { 1 } else { columns.stamps().len() };
+        for sample in 0..samples {
+            let Reading::Value(code) = cells.at(sample) else { continue };
+            // A negative code becomes a number far above every limit.
+            Fault::check_range("holding", code.cast_unsigned(), 0, holdings as u64).map_err(|fault| {
+                Malformed::at(format!("gpu_holder of device {}, sample {sample}", device.device()), fault)
+            })?;
+        }
     }
     Ok(())
 }
 
-fn holdings_from_wire(wire: Vec<v1::Holding>) -> Result<Vec<Holding>, Malformed> {
+/// Checks and converts who held a batch's GPUs.
+pub fn holdings_from_wire(wire: Vec<v1::Holding>) -> Result<Vec<Holding>, Malformed> {
     Fault::check_range("number of holdings", wire.len() as u64, 0, HOLDINGS_PER_BATCH_MAX as u64)
         .map_err(|fault| Malformed::at("batch.holdings", fault))?;
     let shares: usize = wire.iter().map(|holding| holding.shares.len()).sum();
     Fault::check_range("number of shares", shares as u64, 0, SHARES_PER_BATCH_MAX as u64)
         .map_err(|fault| Malformed::at("batch.holdings", fault))?;
-    wire.into_iter()
-        .enumerate()
-        .map(|(position, holding)| holding_from_wire(holding, &format!("batch.holdings[{position}]")))
-        .collect()
+    wire.into_iter().enumerate().map(|(position, holding)| holding_from_wire(holding, position)).collect()
 }
 
-fn holding_from_wire(wire: v1::Holding, place: &str) -> Result<Holding, Malformed> {
+/// What is wrong is named where it is; a place that nobody asks for is not written down.
+fn holding_from_wire(wire: v1::Holding, position: usize) -> Result<Holding, Malformed> {
+    let place = || format!("batch.holdings[{position}]");
     Fault::check_range("number of shares", wire.shares.len() as u64, 1, SHARES_PER_HOLDING_MAX as u64)
-        .map_err(|fault| Malformed::at(place, fault))?;
+        .map_err(|fault| Malformed::at(place(), fault))?;
     let mut shares = Vec::with_capacity(wire.shares.len());
-    for (position, share) in wire.shares.into_iter().enumerate() {
-        let place = format!("{place}.shares[{position}]");
-        let owner = share.owner.ok_or_else(|| Malformed::at(format!("{place}.owner"), Fault::Missing))?;
-        shares.push(Share { owner: owner_from_wire(owner, &place)?, share_ppm: share.share_ppm });
+    for (share, number) in wire.shares.into_iter().zip(0..) {
+        let place = |field: &str| format!("{}.shares[{number}].owner{field}", place());
+        let owner = share.owner.ok_or_else(|| Malformed::at(place(""), Fault::Missing))?;
+        shares.push(Share { owner: owner_from_wire(owner, place)?, share_ppm: share.share_ppm });
     }
     let given: u64 = shares.iter().map(|share| u64::from(share.share_ppm)).sum();
     if given != WHOLE_PPM {
-        return Err(Malformed::at(place, Fault::Shares { given, expected: WHOLE_PPM }));
+        return Err(Malformed::at(place(), Fault::Shares { given, expected: WHOLE_PPM }));
     }
     shares.sort_by(|a, b| a.owner.cmp(&b.owner));
     match shares.windows(2).find(|pair| pair[0].owner == pair[1].owner) {
         Some(pair) => {
-            Err(Malformed::at(place, Fault::Repeated { what: format!("owner {:?}", pair[0].owner.name) }))
+            Err(Malformed::at(place(), Fault::Repeated { what: format!("owner {:?}", pair[0].owner.name) }))
         }
         None => Ok(shares),
     }
 }
 
-fn owner_from_wire(wire: v1::Owner, place: &str) -> Result<Owner, Malformed> {
+fn owner_from_wire(wire: v1::Owner, place: impl Fn(&str) -> String) -> Result<Owner, Malformed> {
     let kind = match v1::OwnerKind::try_from(wire.kind) {
         Ok(v1::OwnerKind::User) => OwnerKind::User,
         Ok(v1::OwnerKind::Slurm) => OwnerKind::Slurm,
@@ -107,11 +120,11 @@ fn owner_from_wire(wire: v1::Owner, place: &str) -> Result<Owner, Malformed> {
         Ok(v1::OwnerKind::Systemd) => OwnerKind::Systemd,
         Ok(v1::OwnerKind::Unspecified) | Err(_) => OwnerKind::Other,
     };
-    for (field, text) in [("account", &wire.account), ("name", &wire.name), ("job", &wire.job)] {
-        check_text(text, || format!("{place}.owner.{field}"))?;
+    for (field, text) in [(".account", &wire.account), (".name", &wire.name), (".job", &wire.job)] {
+        check_text(text, || place(field))?;
     }
     if wire.account.is_empty() && wire.name.is_empty() && wire.job.is_empty() {
-        return Err(Malformed::at(format!("{place}.owner.name"), Fault::Missing));
+        return Err(Malformed::at(place(".name"), Fault::Missing));
     }
     Ok(Owner { kind, account: wire.account, name: wire.name, job: wire.job })
 }

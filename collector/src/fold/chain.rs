@@ -269,6 +269,11 @@ impl DeviceMemory {
     /// The live chain stands first. What late chains of its boot have counted was taken off its
     /// difference, or is owed by it from now on.
     fn keep(&mut self, place: &Place, head: Head, origin: Origin) {
+        if let (Place::Live(_), Some(live)) = (place, self.heads.first_mut()) {
+            *live = head;
+            return;
+        }
+        self.heads_may_change();
         if let Place::Takeover { .. } = place {
             let of_boot = |head: &&mut Head| head.clock.map(|(boot, _)| boot) == origin.boot;
             self.heads.iter_mut().filter(of_boot).for_each(|head| head.late_mj = 0);

@@ -89,6 +89,18 @@ impl Coverage {
         }
     }
 
+    /// Whether the last span ends there, so that time from there on extends it.
+    pub fn ends_at(&self, at: u64) -> bool {
+        self.spans.last().is_some_and(|last| last.to == at)
+    }
+
+    /// Covers the time from the end of the last span on.
+    pub fn extend(&mut self, to: u64) {
+        if let Some(last) = self.spans.last_mut() {
+            last.to = last.to.max(to);
+        }
+    }
+
     /// Appends the parts of `[from, to)` that are not covered, in order.
     pub fn uncovered(&self, from: u64, to: u64, parts: &mut Vec<Span>) {
         let mut at = from;
@@ -112,10 +124,8 @@ impl Coverage {
         if from >= to {
             return;
         }
-        if let Some(last) = self.spans.last_mut()
-            && last.to == from
-        {
-            last.to = to;
+        if self.ends_at(from) {
+            self.extend(to);
             parts.push(Span { from, to });
             return;
         }

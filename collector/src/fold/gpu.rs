@@ -15,12 +15,13 @@
 
 use super::chain::{Energy, Origin, Point};
 use super::coverage::Span;
-use super::draft::Draft;
+use super::pending::Pending;
 use super::rows::{Shares, by_hour, hours};
 use super::state::DeviceMemory;
-use super::{DeviceColumns, FoldError, Metered};
+use super::{FoldError, Metered, Stamps};
 use gpuledger_ledger::{GpuHour, GpuKey, Hour, OwnerKey};
 use gpuledger_proto::catalogue as c;
+use gpuledger_proto::column::DeviceColumns;
 use gpuledger_proto::frame::Stamp;
 use gpuledger_proto::reading::Reading;
 use gpuledger_units::{Bytes, Millicelsius, Millijoules, Millis, Milliwatts, Ppm};
@@ -28,14 +29,14 @@ use gpuledger_units::{Bytes, Millicelsius, Millijoules, Millis, Milliwatts, Ppm}
 /// NVML's clock event reasons that mean less work than asked for: software power cap, hardware
 /// slowdown, software and hardware thermal slowdown, hardware power brake (nvml.h,
 /// `nvmlClocksEventReason…`).
-const THROTTLED_MASK: u64 = 0x04 | 0x08 | 0x20 | 0x40 | 0x80;
+pub(super) const THROTTLED_MASK: u64 = 0x04 | 0x08 | 0x20 | 0x40 | 0x80;
 
 const NOBODY: &Shares = &[(OwnerKey::NOBODY, 1_000_000)];
 const UNKNOWN: &Shares = &[(OwnerKey::UNKNOWN, 1_000_000)];
 
 /// What a GPU was doing in a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     Active,
     Held,
     Free,
@@ -44,44 +45,64 @@ enum State {
     Unmonitored,
 }
 
+impl State {
+    /// The time of a row that is counted in this state.
+    pub fn time_of(self, row: &mut GpuHour) -> Option<&mut Millis> {
+        match self {
+            Self::Active => Some(&mut row.active_ms),
+            Self::Held => Some(&mut row.held_ms),
+            Self::Free => Some(&mut row.free_ms),
+            Self::Down => Some(&mut row.down_ms),
+            Self::Unmonitored => None,
+        }
+    }
+}
+
 /// One GPU while a batch is folded.
-pub(super) struct Gpu<'a, 'b> {
+pub(super) struct Gpu<'a> {
     pub key: GpuKey,
     pub memory: &'a mut DeviceMemory,
-    pub draft: &'a mut Draft<'b>,
+    pub pending: &'a mut Pending,
     pub owners: &'a [Vec<(OwnerKey, u32)>],
 }
 
-/// The columns that the fold reads.
-struct Columns<'a> {
-    up: Metered<'a>,
-    counter: Metered<'a>,
-    integrated: Metered<'a>,
-    utilization: Metered<'a>,
-    processes: Metered<'a>,
-    holder: Metered<'a>,
-    memory: Metered<'a>,
-    power: Metered<'a>,
-    power_instant: Metered<'a>,
-    temperature: Metered<'a>,
-    throttle: Metered<'a>,
+/// The columns that the fold reads; of the others nothing is asked.
+#[derive(Default)]
+pub(super) struct Columns<'a> {
+    pub up: Metered<'a>,
+    pub counter: Metered<'a>,
+    pub integrated: Metered<'a>,
+    pub utilization: Metered<'a>,
+    pub processes: Metered<'a>,
+    pub holder: Metered<'a>,
+    pub memory: Metered<'a>,
+    pub power: Metered<'a>,
+    pub power_instant: Metered<'a>,
+    pub temperature: Metered<'a>,
+    pub throttle: Metered<'a>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(columns: &DeviceColumns<'a>) -> Self {
-        Self {
-            up: columns.find(c::GPU_UP),
-            counter: columns.find(c::GPU_ENERGY),
-            integrated: columns.find(c::GPU_ENERGY_INTEGRATED),
-            utilization: columns.find(c::GPU_UTILIZATION),
-            processes: columns.find(c::GPU_PROCESSES),
-            holder: columns.find(c::GPU_HOLDER),
-            memory: columns.find(c::GPU_MEMORY_USED),
-            power: columns.find(c::GPU_POWER_AVERAGE),
-            power_instant: columns.find(c::GPU_POWER_INSTANT),
-            temperature: columns.find(c::GPU_TEMPERATURE),
-            throttle: columns.find(c::GPU_THROTTLE_REASONS),
+    fn of(device: &DeviceColumns<'a>) -> Self {
+        let mut columns = Self::default();
+        for (metric, cells) in device.iter() {
+            let place = match metric {
+                c::GPU_UP => &mut columns.up,
+                c::GPU_ENERGY => &mut columns.counter,
+                c::GPU_ENERGY_INTEGRATED => &mut columns.integrated,
+                c::GPU_UTILIZATION => &mut columns.utilization,
+                c::GPU_PROCESSES => &mut columns.processes,
+                c::GPU_HOLDER => &mut columns.holder,
+                c::GPU_MEMORY_USED => &mut columns.memory,
+                c::GPU_POWER_AVERAGE => &mut columns.power,
+                c::GPU_POWER_INSTANT => &mut columns.power_instant,
+                c::GPU_TEMPERATURE => &mut columns.temperature,
+                c::GPU_THROTTLE_REASONS => &mut columns.throttle,
+                _ => continue,
+            };
+            place.set(cells);
         }
+        columns
     }
 
     fn point(&self, sample: usize, stamp: Stamp) -> Point {
@@ -94,19 +115,20 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// Power, as an average where it is told.
+    pub fn drawn(&self, sample: usize) -> Option<u64> {
+        self.power.amount(sample).or_else(|| self.power_instant.amount(sample))
+    }
+
     /// What a sample says of the GPU for a time, beside state and energy.
     fn row(&self, sample: usize, state: State, time: Millis) -> Result<GpuHour, FoldError> {
         let mut row = GpuHour {
-            power_max_mw: self.power.amount(sample).or(self.power_instant.amount(sample)).map(Milliwatts),
+            power_max_mw: self.drawn(sample).map(Milliwatts),
             temperature_max_mc: self.temperature.at(sample).value().map(Millicelsius),
             ..GpuHour::default()
         };
-        match state {
-            State::Active => row.active_ms = time,
-            State::Held => row.held_ms = time,
-            State::Free => row.free_ms = time,
-            State::Down => row.down_ms = time,
-            State::Unmonitored => {}
+        if let Some(of_state) = state.time_of(&mut row) {
+            *of_state = time;
         }
         if let Some(utilization) = self.utilization.amount(sample) {
             row.busy_ppm_ms = Ppm(utilization.min(Ppm::WHOLE.0)).over(time)?;
@@ -122,42 +144,62 @@ impl<'a> Columns<'a> {
     }
 }
 
-impl<'a> Gpu<'a, '_> {
-    /// Folds the GPU's columns of one batch. Samples without a stamp are passed over.
+impl<'a> Gpu<'a> {
+    /// Folds the GPU's columns of one batch. Samples that are not usable are passed over.
     pub fn fold(
         &mut self,
         origin: Origin,
-        stamps: &[Option<Stamp>],
-        columns: &DeviceColumns<'_>,
+        stamps: &Stamps<'_>,
+        device: &DeviceColumns<'_>,
     ) -> Result<(), FoldError> {
-        let columns = Columns::of(columns);
-        for (sample, stamp) in stamps.iter().enumerate() {
-            let Some(stamp) = stamp else { continue };
-            let (state, shares) = self.classify(&columns, sample)?;
-            let point = columns.point(sample, *stamp);
-            let step = self.memory.advance(origin, point, state != State::Unmonitored);
-            for &span in &step.time {
-                for (hour, piece) in hours(span) {
-                    let row = columns.row(sample, state, Millis(piece.length()))?;
-                    self.draft.add_shared(hour, self.key, shares, &row)?;
-                }
+        let columns = Columns::of(device);
+        let mut sample = 0;
+        while sample < stamps.len() {
+            let steady = self.fold_steady(origin, stamps, sample, &columns)?;
+            if steady == 0 {
+                self.fold_sample(origin, stamps, sample, &columns)?;
             }
-            for energy in step.energy {
-                self.add_energy(energy, state, shares)?;
-            }
-            if !step.time.is_empty() {
-                let row = GpuHour { samples: 1, ..GpuHour::default() };
-                let owner = shares.first().map_or(OwnerKey::NOBODY, |s| s.0);
-                // A sample that ends an hour belongs to the hour that it measured.
-                let hour = Hour::of(stamp.wall_ms.saturating_sub(1));
-                self.draft.gpu_row(hour, self.key, owner)?.merge(&row)?;
-            }
-            self.draft.saw_gpu(self.key, stamp.wall_ms);
+            sample += steady.max(1);
         }
         Ok(())
     }
 
-    fn classify(&self, columns: &Columns<'_>, sample: usize) -> Result<(State, &'a Shares), FoldError> {
+    fn fold_sample(
+        &mut self,
+        origin: Origin,
+        stamps: &Stamps<'_>,
+        sample: usize,
+        columns: &Columns<'_>,
+    ) -> Result<(), FoldError> {
+        let Some(stamp) = stamps.usable(sample) else { return Ok(()) };
+        let (state, shares) = self.classify(columns, sample)?;
+        let point = columns.point(sample, stamp);
+        let step = self.memory.advance(origin, point, state != State::Unmonitored);
+        for &span in &step.time {
+            for (hour, piece) in hours(span) {
+                let row = columns.row(sample, state, Millis(piece.length()))?;
+                self.pending.add_shared(hour, self.key, shares, &row)?;
+            }
+        }
+        for energy in step.energy {
+            self.add_energy(energy, state, shares)?;
+        }
+        if !step.time.is_empty() {
+            let row = GpuHour { samples: 1, ..GpuHour::default() };
+            let owner = shares.first().map_or(OwnerKey::NOBODY, |s| s.0);
+            // A sample that ends an hour belongs to the hour that it measured.
+            let hour = Hour::of(stamp.wall_ms.saturating_sub(1));
+            self.pending.gpu_row(hour, self.key, owner)?.merge(&row)?;
+        }
+        self.pending.saw_gpu(self.key, stamp.wall_ms);
+        Ok(())
+    }
+
+    pub(super) fn classify(
+        &self,
+        columns: &Columns<'_>,
+        sample: usize,
+    ) -> Result<(State, &'a Shares), FoldError> {
         match columns.up.at(sample).value() {
             None => return Ok((State::Unmonitored, NOBODY)),
             Some(0) => return Ok((State::Down, NOBODY)),
@@ -205,12 +247,12 @@ impl<'a> Gpu<'a, '_> {
             if state == State::Active && !energy.gap {
                 row.active_mj = mj;
             }
-            self.draft.add_shared(hour, self.key, shares, &row)?;
+            self.pending.add_shared(hour, self.key, shares, &row)?;
         }
         self.memory.count(energy)?;
         let Span { from, to } = energy.span;
-        self.draft.saw_gpu(self.key, from);
-        self.draft.saw_gpu(self.key, to);
+        self.pending.saw_gpu(self.key, from);
+        self.pending.saw_gpu(self.key, to);
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! What a hostile or broken agent can not do to a fold, and what moves between two nodes.
 
-use super::draft::ROWS_PER_BATCH_MAX;
+use super::pending::ROWS_PER_BATCH_MAX;
 use super::*;
 use gpuledger_ledger::HOUR_MS;
 use gpuledger_proto::catalogue as c;
+use gpuledger_proto::frame::Column;
 
 /// Start of an hour in 2026.
 const T: u64 = 1_790_000_000_000 / HOUR_MS * HOUR_MS;
@@ -114,7 +115,7 @@ fn samples_too_far_ahead_are_passed_over_and_told() {
     let just = T + AHEAD_MS_MAX;
     let samples = [(T, 0), (just + 1, 700), (T + 1_000, 1_400), (just, 2_100)];
     let folded = fold.fold_by(T, &batch(1, 1, &samples), &[]).unwrap();
-    assert_eq!(folded, Folded { lost_batches: 0, ahead_samples: 1 });
+    assert_eq!((folded.lost_batches, folded.ahead_samples), (0, 1));
     let commit = fold.take().unwrap();
     assert_eq!((counted(&commit), commit.gpus_seen), ((1_000, 2_100), vec![(GPU, T, just)]));
 }

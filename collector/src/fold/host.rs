@@ -2,13 +2,13 @@
 
 use super::chain::{Energy, Origin, Point};
 use super::coverage::Span;
-use super::draft::Draft;
+use super::pending::Pending;
 use super::rows::{by_hour, hours};
 use super::state::DeviceMemory;
-use super::{DeviceColumns, FoldError};
+use super::{FoldError, Metered, Stamps};
 use gpuledger_ledger::{Hour, NodeHour};
-use gpuledger_proto::catalogue;
-use gpuledger_proto::frame::Stamp;
+use gpuledger_proto::catalogue as c;
+use gpuledger_proto::column::DeviceColumns;
 use gpuledger_units::{Bytes, Millijoules, Millis, Milliwatts, Ppm};
 
 /// What one sample says of the node.
@@ -19,21 +19,31 @@ struct Reads {
     metered: bool,
 }
 
-/// Folds the node's columns of one batch. Samples without a stamp are passed over.
+/// Folds the node's columns of one batch. Samples that are not usable are passed over.
 pub(super) fn fold(
     memory: &mut DeviceMemory,
-    draft: &mut Draft<'_>,
+    pending: &mut Pending,
     origin: Origin,
-    stamps: &[Option<Stamp>],
-    columns: &DeviceColumns<'_>,
+    stamps: &Stamps<'_>,
+    device: &DeviceColumns<'_>,
 ) -> Result<(), FoldError> {
-    let counter = columns.find(catalogue::NODE_ENERGY);
-    let integrated = columns.find(catalogue::NODE_ENERGY_INTEGRATED);
-    let cpu = columns.find(catalogue::NODE_CPU);
-    let used = columns.find(catalogue::NODE_MEMORY_USED);
-    let power = columns.find(catalogue::NODE_POWER);
-    for (sample, stamp) in stamps.iter().enumerate() {
-        let Some(stamp) = stamp else { continue };
+    let mut counter = Metered::default();
+    let mut integrated = Metered::default();
+    let mut cpu = Metered::default();
+    let mut used = Metered::default();
+    let mut power = Metered::default();
+    for (metric, cells) in device.iter() {
+        match metric {
+            c::NODE_ENERGY => counter.set(cells),
+            c::NODE_ENERGY_INTEGRATED => integrated.set(cells),
+            c::NODE_CPU => cpu.set(cells),
+            c::NODE_MEMORY_USED => used.set(cells),
+            c::NODE_POWER => power.set(cells),
+            _ => {}
+        }
+    }
+    for sample in 0..stamps.len() {
+        let Some(stamp) = stamps.usable(sample) else { continue };
         let point = Point {
             at_ms: stamp.wall_ms,
             boot_ms: stamp.boot_ms,
@@ -49,22 +59,22 @@ pub(super) fn fold(
         };
         let step = memory.advance(origin, point, true);
         for &span in &step.time {
-            add_time(draft, span, &reads)?;
+            add_time(pending, span, &reads)?;
         }
         for &energy in &step.energy {
-            add_energy(memory, draft, energy)?;
+            add_energy(memory, pending, energy)?;
         }
         if !step.time.is_empty() {
             // A sample that ends an hour belongs to the hour that it measured.
-            let row = draft.node_row(Hour::of(stamp.wall_ms.saturating_sub(1)))?;
+            let row = pending.node_row(Hour::of(stamp.wall_ms.saturating_sub(1)))?;
             row.samples = row.samples.saturating_add(1);
         }
-        draft.saw_node(stamp.wall_ms);
+        pending.saw_node(stamp.wall_ms);
     }
     Ok(())
 }
 
-fn add_time(draft: &mut Draft<'_>, span: Span, reads: &Reads) -> Result<(), FoldError> {
+fn add_time(pending: &mut Pending, span: Span, reads: &Reads) -> Result<(), FoldError> {
     for (hour, piece) in hours(span) {
         let time = Millis(piece.length());
         let mut row = NodeHour { observed_ms: time, power_max_mw: reads.power, ..NodeHour::default() };
@@ -78,12 +88,12 @@ fn add_time(draft: &mut Draft<'_>, span: Span, reads: &Reads) -> Result<(), Fold
         if let Some(memory) = reads.memory {
             row.memory_byte_ms = memory.over(time);
         }
-        draft.node_row(hour)?.merge(&row)?;
+        pending.node_row(hour)?.merge(&row)?;
     }
     Ok(())
 }
 
-fn add_energy(memory: &mut DeviceMemory, draft: &mut Draft<'_>, energy: Energy) -> Result<(), FoldError> {
+fn add_energy(memory: &mut DeviceMemory, pending: &mut Pending, energy: Energy) -> Result<(), FoldError> {
     for (hour, mj) in by_hour(energy.mj, energy.span) {
         let mj = Millijoules(mj);
         let row = if energy.estimated {
@@ -92,7 +102,7 @@ fn add_energy(memory: &mut DeviceMemory, draft: &mut Draft<'_>, energy: Energy) 
             let gap_mj = if energy.gap { mj } else { Millijoules::ZERO };
             NodeHour { counter_mj: mj, gap_mj, ..NodeHour::default() }
         };
-        draft.node_row(hour)?.merge(&row)?;
+        pending.node_row(hour)?.merge(&row)?;
     }
     memory.count(energy)?;
     Ok(())

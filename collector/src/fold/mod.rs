@@ -10,8 +10,9 @@
 //! - [`coverage`]: which wall-clock time was counted; nothing is counted twice, whatever arrives.
 //! - [`chain`]: what one sample adds; resets, gaps, restarts and late data.
 //! - [`gpu`], [`host`]: from a sample's readings to the state and the row of a GPU or a node.
-//! - [`rows`]: pending rows; cutting amounts into hours and owners without losing a unit.
-//! - [`draft`]: what one batch changes, which is all of it or nothing.
+//! - [`steady`]: the same for runs of samples between which nothing happens, at once.
+//! - [`rows`]: cutting amounts into hours and owners without losing a unit.
+//! - [`pending`], [`trial`]: rows and memories; what one batch changes of them is all of it or nothing.
 //! - [`state`]: what is remembered between batches and stored with every commit.
 //! - [`takeover`]: GPUs that another node held.
 //!
@@ -20,25 +21,27 @@
 
 pub mod chain;
 pub mod coverage;
-mod draft;
 mod gpu;
 mod host;
+mod pending;
 mod rows;
 pub mod state;
+mod steady;
 mod takeover;
+mod trial;
 
 use chain::Origin;
-use draft::{Draft, Trial};
 use gpuledger_ledger::{EpochAdvance, GpuKey, HOUR_MS, NodeCommit, NodeKey, NodeState, OwnerKey};
-use gpuledger_proto::catalogue::MetricId;
-use gpuledger_proto::frame::{Batch, Column, Stamp};
+use gpuledger_proto::column::{Cells, Columns};
+use gpuledger_proto::frame::{Batch, Stamp};
 use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_proto::reading::{Absence, Reading};
 use gpuledger_units::{Millis, Overflow};
-use rows::Pending;
+use pending::Pending;
 use state::{DEVICES_PER_NODE_MAX, Device, NodeMemory, StateError};
 use std::collections::BTreeMap;
 use takeover::TakenOver;
+use trial::Trial;
 use uuid::Uuid;
 
 /// Samples with a wall clock before 2020 or after 2079 come from a clock that is not set. They are
@@ -82,7 +85,7 @@ pub enum FoldError {
     Device { device: u16, devices: usize },
     #[error("the batch names holding {holding}, and it has {holdings}")]
     Holding { holding: i64, holdings: usize },
-    #[error("the batch changes more than {} hour rows: its clock jumps", draft::ROWS_PER_BATCH_MAX)]
+    #[error("the batch changes more than {} hour rows: its clock jumps", pending::ROWS_PER_BATCH_MAX)]
     Rows,
     #[error("the node has reported more than {DEVICES_PER_NODE_MAX} devices")]
     Devices,
@@ -95,6 +98,8 @@ pub struct Folded {
     pub lost_batches: u64,
     /// Samples that were passed over because their clock is too far ahead.
     pub ahead_samples: u64,
+    /// Additions to rows: what most of the work of folding is.
+    pub additions: usize,
 }
 
 /// The fold of one node.
@@ -183,30 +188,37 @@ impl NodeFold {
         batch: &Batch,
         owners: &[Vec<(OwnerKey, u32)>],
     ) -> Result<Folded, FoldError> {
+        self.fold_columns(now_ms, batch.sequence, &Columns::of(batch), owners)
+    }
+
+    /// [`NodeFold::fold_by`] of a batch whose columns lie in buffers.
+    pub fn fold_columns(
+        &mut self,
+        now_ms: u64,
+        sequence: Sequence,
+        columns: &Columns,
+        owners: &[Vec<(OwnerKey, u32)>],
+    ) -> Result<Folded, FoldError> {
         let (Some(expected), Some(segment)) = (self.expected(), &self.segment) else {
             return Err(FoldError::NoSegment);
         };
         let epoch = segment.origin.epoch;
         let reach = self.epochs.get_mut(&epoch).ok_or(FoldError::NoSegment)?;
-        if batch.sequence != expected {
-            return Err(FoldError::Sequence { epoch, folded: reach.folded, got: batch.sequence });
+        if sequence != expected {
+            return Err(FoldError::Sequence { epoch, folded: reach.folded, got: sequence });
         }
-        let latest_ms = latest_ms(now_ms);
-        let usable = |stamp: &Stamp| (WALL_MS_MIN..=latest_ms).contains(&stamp.wall_ms);
-        let stamps: Vec<Option<Stamp>> = batch.stamps.iter().map(|&s| Some(s).filter(usable)).collect();
-        let ahead = batch.stamps.iter().filter(|stamp| stamp.wall_ms > latest_ms).count();
-
-        let mut draft = Draft::of(&self.pending);
+        let stamps = Stamps::of(columns, latest_ms(now_ms));
+        let pending = &mut self.pending;
+        pending.begin();
         let mut memories = Trial::of(&mut self.memory);
         let mut fold = || {
-            for columns in batch.columns.chunk_by(|a, b| a.device == b.device) {
-                let device = segment.device(columns[0].device)?;
+            for columns in columns.devices() {
+                let device = segment.device(columns.device())?;
                 let memory = memories.device(device)?;
-                let columns = DeviceColumns { columns };
                 match device {
-                    Device::Node => host::fold(memory, &mut draft, segment.origin, &stamps, &columns)?,
+                    Device::Node => host::fold(memory, pending, segment.origin, &stamps, &columns)?,
                     Device::Gpu(key) => {
-                        let mut gpu = gpu::Gpu { key, memory, draft: &mut draft, owners };
+                        let mut gpu = gpu::Gpu { key, memory, pending, owners };
                         gpu.fold(segment.origin, &stamps, &columns)?;
                     }
                 }
@@ -215,14 +227,14 @@ impl NodeFold {
         };
         if let Err(refused) = fold() {
             memories.undo();
+            self.pending.undo();
             return Err(refused);
         }
         memories.keep();
-        let changed = draft.changed();
-        self.pending.replace(changed);
-        let lost_batches = batch.sequence.0 - reach.folded.next().0;
-        reach.folded = batch.sequence;
-        Ok(Folded { lost_batches, ahead_samples: ahead as u64 })
+        self.pending.keep();
+        let lost_batches = sequence.0 - reach.folded.next().0;
+        reach.folded = sequence;
+        Ok(Folded { lost_batches, ahead_samples: stamps.ahead(), additions: self.pending.additions() })
     }
 
     /// Everything since the last call, for one commit; `None` when no batch came. The fold goes on as
@@ -238,7 +250,7 @@ impl NodeFold {
         if epochs.is_empty() {
             return None;
         }
-        let pending = std::mem::take(&mut self.pending);
+        let pending = self.pending.take();
         let base_version = self.base_version;
         self.base_version += 1;
         Some(NodeCommit {
@@ -246,10 +258,10 @@ impl NodeFold {
             base_version,
             state: self.memory.encode(),
             epochs,
-            gpu_hours: pending.gpu_hours.into_iter().collect(),
-            node_hours: pending.node_hours.into_iter().collect(),
+            gpu_hours: pending.gpu_hours,
+            node_hours: pending.node_hours,
             taken: self.taken_over.take(),
-            gpus_seen: pending.gpus_seen.into_iter().map(|(gpu, (from, to))| (gpu, from, to)).collect(),
+            gpus_seen: pending.gpus_seen,
             seen: pending.seen,
         })
     }
@@ -285,26 +297,51 @@ impl Segment {
     }
 }
 
-/// The columns of one device in a batch.
-struct DeviceColumns<'a> {
-    columns: &'a [Column],
+/// When the samples of a batch were taken.
+struct Stamps<'a> {
+    stamps: &'a [Stamp],
+    /// Later ones are passed over.
+    latest_ms: u64,
 }
 
-impl<'a> DeviceColumns<'a> {
-    /// The readings of a metric, or `None` when the device was not asked for it.
-    fn find(&self, metric: MetricId) -> Metered<'a> {
-        let found = self.columns.iter().find(|c| c.metric == metric);
-        Metered(found.map(|c| c.readings.as_slice()))
+impl<'a> Stamps<'a> {
+    fn of(columns: &'a Columns, latest_ms: u64) -> Self {
+        Self { stamps: columns.stamps(), latest_ms }
+    }
+
+    fn len(&self) -> usize {
+        self.stamps.len()
+    }
+
+    /// When a sample was taken; `None` where no clock that is set says so, and behind the last sample.
+    fn usable(&self, sample: usize) -> Option<Stamp> {
+        let stamp = self.stamps.get(sample).copied();
+        stamp.filter(|stamp| (WALL_MS_MIN..=self.latest_ms).contains(&stamp.wall_ms))
+    }
+
+    /// Samples that are too far ahead.
+    fn ahead(&self) -> u64 {
+        self.stamps.iter().filter(|stamp| stamp.wall_ms > self.latest_ms).count() as u64
     }
 }
 
-/// One metric over the samples of a batch.
+/// One metric over the samples of a batch: that of a device which was not asked for it reads as unsupported.
 #[derive(Clone, Copy)]
-struct Metered<'a>(Option<&'a [Reading<i64>]>);
+struct Metered<'a>(Cells<'a>);
 
-impl Metered<'_> {
+impl Default for Metered<'_> {
+    fn default() -> Self {
+        Self(Cells::Same(Reading::Absent(Absence::Unsupported)))
+    }
+}
+
+impl<'a> Metered<'a> {
+    fn set(&mut self, cells: Cells<'a>) {
+        self.0 = cells;
+    }
+
     fn at(self, sample: usize) -> Reading<i64> {
-        self.0.and_then(|r| r.get(sample).copied()).unwrap_or(Reading::Absent(Absence::Unsupported))
+        self.0.at(sample)
     }
 
     /// The value as an amount. A negative one is nonsense and reads as absent.
@@ -322,5 +359,7 @@ impl Metered<'_> {
 mod clock_tests;
 #[cfg(test)]
 mod guard_tests;
+#[cfg(test)]
+mod steady_tests;
 #[cfg(test)]
 mod tests;

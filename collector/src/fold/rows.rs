@@ -1,59 +1,15 @@
-//! Pending rows: what a node has added since its last commit, and how a quantity over time is cut
-//! into hours and owners without losing a unit.
+//! How a quantity over time is cut into hours and owners without losing a unit.
 
 use super::coverage::Span;
-use gpuledger_ledger::{GpuHour, GpuHourKey, GpuKey, HOUR_MS, Hour, NodeHour, OwnerKey};
+use gpuledger_ledger::{GpuHour, HOUR_MS, Hour, OwnerKey};
 use gpuledger_units::{ByteMillis, Overflow, largest_remainder, prorate};
-use std::collections::BTreeMap;
 
 /// Energy is spread over a year of hours at the most. A longer interval is not an outage but a clock
 /// that was wrong, and a row for each of its hours would fill memory and ledger.
 const SPREAD_MS_MAX: u64 = 366 * 24 * HOUR_MS;
 
-/// Rows that wait for the next commit.
-#[derive(Debug, Default)]
-pub struct Pending {
-    pub gpu_hours: BTreeMap<GpuHourKey, GpuHour>,
-    pub node_hours: BTreeMap<Hour, NodeHour>,
-    /// First and last instant that the rows speak of.
-    pub gpus_seen: BTreeMap<GpuKey, (u64, u64)>,
-    pub seen: Option<(u64, u64)>,
-}
-
 /// Owners of a GPU with their shares in ppm, which sum to the whole.
 pub type Shares = [(OwnerKey, u32)];
-
-impl Pending {
-    /// Puts rows in the place of those of the same key, and widens what was seen.
-    pub fn replace(&mut self, changed: Self) {
-        self.gpu_hours.extend(changed.gpu_hours);
-        self.node_hours.extend(changed.node_hours);
-        for (gpu, (first, last)) in changed.gpus_seen {
-            self.saw_gpu(gpu, first);
-            self.saw_gpu(gpu, last);
-        }
-        for at_ms in changed.seen.into_iter().flat_map(|(first, last)| [first, last]) {
-            self.saw_node(at_ms);
-        }
-    }
-
-    pub fn rows(&self) -> usize {
-        self.gpu_hours.len() + self.node_hours.len()
-    }
-
-    pub fn saw_gpu(&mut self, gpu: GpuKey, at_ms: u64) {
-        let seen = self.gpus_seen.entry(gpu).or_insert((at_ms, at_ms));
-        *seen = widen(*seen, at_ms);
-    }
-
-    pub fn saw_node(&mut self, at_ms: u64) {
-        self.seen = Some(widen(self.seen.unwrap_or((at_ms, at_ms)), at_ms));
-    }
-}
-
-fn widen((first, last): (u64, u64), at_ms: u64) -> (u64, u64) {
-    (first.min(at_ms), last.max(at_ms))
-}
 
 /// Cuts a span at hour boundaries.
 pub fn hours(span: Span) -> impl Iterator<Item = (Hour, Span)> {
@@ -72,14 +28,16 @@ pub fn hours(span: Span) -> impl Iterator<Item = (Hour, Span)> {
 /// Cuts an amount that was used evenly over a span into hours; the pieces sum to it. An empty span
 /// (a clock that stood or stepped back) puts all of it into the hour it ends in. One that is longer
 /// than a year puts it into the last year.
-pub fn by_hour(amount: u64, span: Span) -> Vec<(Hour, u64)> {
+pub fn by_hour(amount: u64, span: Span) -> impl Iterator<Item = (Hour, u64)> {
     let span = Span { from: span.from.max(span.to.saturating_sub(SPREAD_MS_MAX)), to: span.to };
     let length = span.length();
-    if length == 0 {
-        return vec![(Hour::of(span.to), amount)];
-    }
-    let until = |ms: u64| prorate(amount, ms - span.from, length);
-    hours(span).map(|(hour, piece)| (hour, until(piece.to) - until(piece.from))).collect()
+    let until = move |ms: u64| if ms == span.to { amount } else { prorate(amount, ms - span.from, length) };
+    let at_once = (length == 0).then(|| (Hour::of(span.to), amount));
+    let pieces = hours(span).map(move |(hour, piece)| {
+        let before = if piece.from == span.from { 0 } else { until(piece.from) };
+        (hour, until(piece.to) - before)
+    });
+    at_once.into_iter().chain(pieces)
 }
 
 /// One row as several, whose sums are the row. Maxima go to all, the sample to the first.
@@ -133,14 +91,14 @@ mod tests {
     #[test]
     fn energy_over_an_hour_boundary_sums_to_the_whole() {
         let span = Span { from: HOUR_MS - 333, to: HOUR_MS + 667 };
-        assert_eq!(by_hour(1_001, span), [(Hour(0), 333), (Hour(1), 668)]);
-        assert_eq!(by_hour(7, Span { from: 9, to: 9 }), [(Hour(0), 7)]);
+        assert_eq!(by_hour(1_001, span).collect::<Vec<_>>(), [(Hour(0), 333), (Hour(1), 668)]);
+        assert_eq!(by_hour(7, Span { from: 9, to: 9 }).collect::<Vec<_>>(), [(Hour(0), 7)]);
     }
 
     #[test]
     fn energy_over_a_clock_that_jumped_by_decades_takes_a_year_of_rows_and_sums_to_the_whole() {
-        let pieces =
-            by_hour(1_000_003, Span { from: 50 * 365 * 24 * HOUR_MS, to: 100 * 365 * 24 * HOUR_MS + 1 });
+        let span = Span { from: 50 * 365 * 24 * HOUR_MS, to: 100 * 365 * 24 * HOUR_MS + 1 };
+        let pieces: Vec<_> = by_hour(1_000_003, span).collect();
         assert_eq!(pieces.len(), 366 * 24 + 1);
         assert_eq!(pieces.iter().map(|piece| piece.1).sum::<u64>(), 1_000_003);
         assert_eq!(pieces.last().unwrap().0, Hour(100 * 365 * 24));

@@ -57,16 +57,18 @@ pub struct DeviceMemory {
     pub bridged: Coverage,
     /// The live chain first; late ones after it, the most recently used in front.
     pub heads: Vec<Head>,
+    /// What the heads were before the batch at hand, once more than where the live one stands has changed.
+    heads_before: Option<Vec<Head>>,
     /// Sum of `counter_mj` over all rows.
     pub counted_mj: u64,
     /// Sum of `estimated_mj` over all rows.
     pub estimated_mj: u64,
 }
 
-/// What a device's memory was, but for the time that it covers, which knows that by itself.
+/// What a device's memory was, but for what knows that by itself.
 #[derive(Debug)]
 pub struct Before {
-    heads: Vec<Head>,
+    live: Option<Head>,
     counted_mj: u64,
     estimated_mj: u64,
 }
@@ -83,20 +85,36 @@ impl DeviceMemory {
     pub fn begin(&mut self) -> Before {
         self.covered.begin();
         self.bridged.begin();
-        Before { heads: self.heads.clone(), counted_mj: self.counted_mj, estimated_mj: self.estimated_mj }
+        let live = self.heads.first().copied();
+        Before { live, counted_mj: self.counted_mj, estimated_mj: self.estimated_mj }
+    }
+
+    /// Heads are about to come, go or change places. Where the live one stood when the batch began is in
+    /// [`Before`].
+    pub fn heads_may_change(&mut self) {
+        if self.heads_before.is_none() {
+            self.heads_before = Some(self.heads.clone());
+        }
     }
 
     /// What came since [`DeviceMemory::begin`] stays.
     pub fn settle(&mut self) {
         self.covered.keep();
         self.bridged.keep();
+        self.heads_before = None;
     }
 
     /// What came since [`DeviceMemory::begin`] never came.
     pub fn undo(&mut self, before: Before) {
         self.covered.undo();
         self.bridged.undo();
-        Before { heads: self.heads, counted_mj: self.counted_mj, estimated_mj: self.estimated_mj } = before;
+        if let Some(heads) = self.heads_before.take() {
+            self.heads = heads;
+        }
+        if let (Some(now), Some(live)) = (self.heads.first_mut(), before.live) {
+            *now = live;
+        }
+        (self.counted_mj, self.estimated_mj) = (before.counted_mj, before.estimated_mj);
     }
 
     /// Takes in what another node remembers of the same device. Nothing is remembered here but in
@@ -232,6 +250,7 @@ fn from_wire(wire: &WireDevice) -> Result<(Device, DeviceMemory), StateError> {
         covered: coverage(&wire.covered)?,
         bridged: coverage(&wire.bridged)?,
         heads: wire.heads.iter().map(head_from_wire).collect::<Result<_, _>>()?,
+        heads_before: None,
         counted_mj: wire.counted_mj,
         estimated_mj: wire.estimated_mj,
     };
@@ -309,6 +328,7 @@ mod tests {
                 head,
                 Head { boot: None, clock: None, counter: None, integrated: Some((0, 4)), ..head },
             ],
+            heads_before: None,
             counted_mj: 12,
             estimated_mj: 34,
         };

@@ -2,8 +2,8 @@
 
 use super::*;
 use gpuledger_ledger::{GpuHour, HOUR_MS, Hour};
-use gpuledger_proto::catalogue as c;
-use gpuledger_proto::frame::Stamp;
+use gpuledger_proto::catalogue::{self as c, MetricId};
+use gpuledger_proto::frame::{Column, Stamp};
 
 /// Start of an hour in 2026.
 const T: u64 = 1_790_000_000_000 / HOUR_MS * HOUR_MS;
@@ -134,7 +134,7 @@ fn sequences_have_no_holes_but_those_that_a_segment_declares() {
     let mut fold = new_fold();
     fold.begin_segment(epoch, None, vec![GPU], Sequence::NONE, Sequence(8));
     let folded = fold.fold_by(T, &batch(8, T, &metrics), &[]).unwrap();
-    assert_eq!(folded, Folded { lost_batches: 7, ahead_samples: 0 });
+    assert_eq!((folded.lost_batches, folded.ahead_samples), (7, 0));
     assert_eq!(fold.take().unwrap().epochs, [EpochAdvance { epoch, from: Sequence(0), to: Sequence(8) }]);
 }
 

@@ -120,25 +120,33 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one block of `values` residuals, at most [`BLOCK`].
+    #[inline]
     pub(super) fn block(&mut self, values: usize, into: &mut [u64; BLOCK]) -> Result<(), Fault> {
         let width = self.byte()?;
         Fault::check_range("width of a block", u64::from(width), 0, 64)?;
+        let from = self.at;
         let packed = self.take(block_bytes(values, width))?;
-        let mut buffer = [0; BLOCK_BYTES];
-        buffer[..packed.len()].copy_from_slice(packed);
         let width = usize::from(width);
+        // Near the end of the message there is no room to load more than is there.
+        let mut copy = [0; BLOCK_BYTES];
+        let packed: &[u8; BLOCK_BYTES] = if let Some(packed) = self.bytes[from..].first_chunk() {
+            packed
+        } else {
+            copy[..packed.len()].copy_from_slice(packed);
+            &copy
+        };
         // An unaligned 8-byte load holds a value of up to 57 bits at any bit of its first byte.
         if width <= 57 {
             let mask = (1_u64 << width) - 1;
-            for (position, value) in into.iter_mut().enumerate() {
+            for (position, value) in into.iter_mut().take(values).enumerate() {
                 let bit = position * width;
-                *value = (u64::from_le_bytes(load(&buffer, bit / 8)) >> (bit % 8)) & mask;
+                *value = (u64::from_le_bytes(load(packed, bit / 8)) >> (bit % 8)) & mask;
             }
         } else {
             let mask = (1_u128 << width) - 1;
-            for (position, value) in into.iter_mut().enumerate() {
+            for (position, value) in into.iter_mut().take(values).enumerate() {
                 let bit = position * width;
-                let wide = (u128::from_le_bytes(load(&buffer, bit / 8)) >> (bit % 8)) & mask;
+                let wide = (u128::from_le_bytes(load(packed, bit / 8)) >> (bit % 8)) & mask;
                 *value = u64::try_from(wide).unwrap_or(u64::MAX);
             }
         }

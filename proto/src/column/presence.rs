@@ -30,17 +30,18 @@ pub(super) fn put(readings: impl Iterator<Item = Reading<i64>>, out: &mut Vec<u8
     }
 }
 
-/// Reads the runs of `samples` samples and gives the number that are present; their values are 0
-/// until [`fill`] puts them in.
+/// Reads the runs of `samples` samples, puts their readings behind those that are here, and gives the
+/// number that are present; their values are 0 until [`fill`] puts them in.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     samples: usize,
     readings: &mut Vec<Reading<i64>>,
 ) -> Result<usize, Fault> {
     let mut present = 0;
-    while readings.len() < samples {
+    let end = readings.len() + samples;
+    while readings.len() < end {
         let run = reader.varint()?;
-        let left = samples - readings.len();
+        let left = end - readings.len();
         let length = match run >> CODE_BITS {
             0 => left,
             length => {
@@ -62,13 +63,13 @@ pub(super) fn read(
 }
 
 /// Puts the values in the places of the samples that are present.
-pub(super) fn fill(readings: &mut [Reading<i64>], values: &[i64]) {
+pub(super) fn fill(readings: &mut [Reading<i64>], values: impl Iterator<Item = i64>) {
     let places = readings.iter_mut().filter_map(|reading| match reading {
         Reading::Value(place) => Some(place),
         Reading::Absent(_) => None,
     });
     for (place, value) in places.zip(values) {
-        *place = *value;
+        *place = value;
     }
 }
 

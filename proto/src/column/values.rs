@@ -169,56 +169,83 @@ fn refill(buffer: &mut Vec<u64>, values: impl Iterator<Item = u64>) {
     buffer.extend(values);
 }
 
-/// Reads `count` values, at least one, into the emptied buffer and gives their base.
+/// What was read: the base, and the values behind those that were in the buffer where they differ.
+pub(super) enum Values {
+    /// All are the base.
+    Same(i64),
+    From(i64),
+}
+
+/// Reads `count` values, at least one.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     header: u8,
     count: usize,
     near: i64,
     into: &mut Vec<i64>,
-) -> Result<i64, Fault> {
-    into.clear();
+) -> Result<Values, Fault> {
     let grain = if header & HAS_GRAIN == 0 { Grain::default() } else { Grain::of_code(reader.byte()?) };
     let factor = grain.factor().cast_signed();
     let base = reader.zigzag()?.wrapping_add(near);
-    match Method::of_header(header) {
-        Method::Constant => into.resize(count, base),
-        Method::Offset => {
-            for_residuals(reader, count, |residual| {
-                into.push(base.wrapping_add(residual.cast_signed().wrapping_mul(factor)));
-            })?;
+    let method = Method::of_header(header);
+    if method == Method::Constant {
+        return Ok(Values::Same(base));
+    }
+    let at = into.len();
+    into.resize(at + count, base);
+    let out = &mut into[at..];
+    match method {
+        Method::Constant | Method::Offset => {
+            residuals(reader, out, |residual| base.wrapping_add(residual.cast_signed().wrapping_mul(factor)))?;
         }
         Method::Delta => {
             let mut value = base;
-            into.push(value);
-            for_residuals(reader, count - 1, |residual| {
+            residuals(reader, &mut out[1..], |residual| {
                 value = value.wrapping_add(unzigzag(residual).wrapping_mul(factor));
-                into.push(value);
+                value
             })?;
         }
         Method::Slope => {
             Fault::check_range("values of a column with a slope", count as u64, 2, u64::MAX)?;
             let mut delta = reader.zigzag()?.wrapping_mul(factor);
             let mut value = base.wrapping_add(delta);
-            into.extend([base, value]);
-            for_residuals(reader, count - 2, |residual| {
+            out[1] = value;
+            residuals(reader, &mut out[2..], |residual| {
                 delta = delta.wrapping_add(unzigzag(residual).wrapping_mul(factor));
                 value = value.wrapping_add(delta);
-                into.push(value);
+                value
             })?;
         }
     }
-    Ok(base)
+    Ok(Values::From(base))
 }
 
-fn for_residuals(reader: &mut Reader<'_>, count: usize, mut each: impl FnMut(u64)) -> Result<(), Fault> {
+/// [`read`] where every value is wanted and none is near.
+pub(super) fn read_all(
+    reader: &mut Reader<'_>,
+    header: u8,
+    count: usize,
+    into: &mut Vec<i64>,
+) -> Result<(), Fault> {
+    if let Values::Same(base) = read(reader, header, count, 0, into)? {
+        into.resize(into.len() + count, base);
+    }
+    Ok(())
+}
+
+/// Reads a residual for each place, and what becomes of it.
+#[inline]
+fn residuals(
+    reader: &mut Reader<'_>,
+    out: &mut [i64],
+    mut value: impl FnMut(u64) -> i64,
+) -> Result<(), Fault> {
     let mut block = [0; BLOCK];
-    let mut left = count;
-    while left > 0 {
-        let length = left.min(BLOCK);
-        reader.block(length, &mut block)?;
-        block[..length].iter().for_each(|&residual| each(residual));
-        left -= length;
+    for places in out.chunks_mut(BLOCK) {
+        reader.block(places.len(), &mut block)?;
+        for (place, &residual) in places.iter_mut().zip(&block) {
+            *place = value(residual);
+        }
     }
     Ok(())
 }

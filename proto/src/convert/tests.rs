@@ -1,5 +1,5 @@
 use super::*;
-use crate::frame::{Gpu, Host, Inventory, Stamp};
+use crate::frame::{Column, Gpu, Host, Inventory, Stamp};
 use crate::ids::GpuUuid;
 
 fn owner(name: &str) -> Owner {
@@ -62,7 +62,10 @@ fn each_wrong_field_of_a_batch_is_named_with_its_limit() {
     let long = "x".repeat(NAME_BYTES_MAX + 1);
     let cases: Vec<(String, &str)> = vec![
         (refused(|b| b.sequence = 0), "batch.sequence: required field is missing"),
-        (refused(|b| b.sequence = SEQUENCE_MAX + 1), "batch.sequence: sequence 1099511627777 is out of range"),
+        (
+            refused(|b| b.sequence = SEQUENCE_MAX + 1),
+            "batch.sequence: sequence 1099511627777 is out of range",
+        ),
         (refused(|b| b.samples = 0), "samples 0 is out of range, allowed is 1 to 4096"),
         (refused(|b| b.samples = 4_097), "samples 4097 is out of range"),
         (
