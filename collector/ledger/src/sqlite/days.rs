@@ -11,7 +11,6 @@ use rusqlite::types::Type;
 use rusqlite::{
     Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params, params_from_iter,
 };
-use std::collections::BTreeMap;
 
 const BEGIN: &str = "enter a file of a closed day";
 const PUBLISH: &str = "publish a closed day";
@@ -36,11 +35,10 @@ pub fn open_totals(connection: &Connection) -> Result<(LedgerTotals, Vec<DayFile
     let failed = fault::at("sum GPU hours");
     let moment = connection.unchecked_transaction().map_err(&failed)?;
     let files = current(&moment, Table::GpuHours, HourRange::ALWAYS).map_err(&failed)?;
-    let open = read::gpu_totals(&moment).map_err(&failed)?;
+    let mut totals = read::gpu_totals(&moment)?;
     let versions = read::versions(&moment).map_err(&failed)?;
     let (expired, _) = expired_in(&moment).map_err(&failed)?;
-    let mut totals: BTreeMap<GpuKey, GpuHour> = BTreeMap::new();
-    for GpuTotal { gpu, total } in open.into_iter().chain(expired) {
+    for GpuTotal { gpu, total } in expired {
         totals.entry(gpu).or_default().merge(&total)?;
     }
     let gpus = totals.into_iter().map(|(gpu, total)| GpuTotal { gpu, total }).collect();

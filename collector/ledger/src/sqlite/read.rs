@@ -4,9 +4,10 @@
 use super::rows::{GPU_HOUR, HourRow, NODE_HOUR, unsigned};
 use super::site::{FileId, Site};
 use super::{fault, key, open};
-use crate::{GpuHour, GpuKey, GpuTotal, Hour, HourRange, LedgerError, NodeHour, NodeKey, NodeState};
+use crate::{GpuHour, GpuKey, Hour, HourRange, LedgerError, NodeHour, NodeKey, NodeState};
 use gpuledger_proto::ids::{Epoch, Sequence};
 use rusqlite::{Connection, OptionalExtension};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -130,11 +131,16 @@ pub fn versions(connection: &Connection) -> rusqlite::Result<Vec<(NodeKey, u64)>
     rows.collect()
 }
 
-/// Sums over the rows that lie in the store, by GPU.
-pub fn gpu_totals(connection: &Connection) -> rusqlite::Result<Vec<GpuTotal>> {
-    let gpu = format!("(key >> {}) & {}", key::OWNER_BITS, (1 << key::GPU_BITS) - 1);
-    let mut statement = connection.prepare_cached(&GPU_HOUR.totals(&gpu))?;
-    let rows = statement
-        .query_map([], |row| Ok(GpuTotal { gpu: GpuKey(row.get(0)?), total: GpuHour::from_row(row)? }))?;
-    rows.collect()
+/// Sums over the rows that lie in the store, by GPU: one way through them in their order. SQL would sort
+/// them all by GPU first, and take four times as long.
+pub fn gpu_totals(connection: &Connection) -> Result<BTreeMap<GpuKey, GpuHour>, LedgerError> {
+    let failed = fault::at("sum GPU hours");
+    let mut statement = connection.prepare_cached(&GPU_HOUR.select()).map_err(&failed)?;
+    let mut found = statement.query(key::range(HourRange::ALWAYS)).map_err(&failed)?;
+    let mut totals: BTreeMap<GpuKey, GpuHour> = BTreeMap::new();
+    while let Some(row) = found.next().map_err(&failed)? {
+        let gpu = row.get(0).map(key::of_gpu_row).map_err(&failed)?.gpu;
+        totals.entry(gpu).or_default().merge(&GpuHour::from_row(row).map_err(&failed)?)?;
+    }
+    Ok(totals)
 }

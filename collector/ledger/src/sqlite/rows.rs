@@ -1,6 +1,6 @@
 //! The tables of hour rows: the SQL that adds, reads and sums them. [`crate::columns`] knows their columns.
 
-use crate::columns::{Columnar, LO_BITS, LO_MASK, Layout, MEMORY};
+use crate::columns::{Columnar, LO_BITS, LO_MASK, Layout};
 use crate::{GpuHour, LedgerError, NodeHour};
 use gpuledger_units::Overflow;
 use rusqlite::Row;
@@ -60,14 +60,6 @@ impl Table {
     /// The first key of a range.
     pub fn first_key(&self) -> String {
         format!("SELECT key FROM {} WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT 1", self.name)
-    }
-
-    /// A group's number and the sum of its rows' columns, by number.
-    pub fn totals(&self, group: &str) -> String {
-        let sums = self.layout.sums.iter().copied().chain(MEMORY);
-        let mut columns: Vec<String> = sums.map(|c| format!("sum({c})")).collect();
-        columns.extend(self.layout.maxima.iter().map(|c| format!("max({c})")));
-        format!("SELECT {group}, {} FROM {} GROUP BY 1 ORDER BY 1", columns.join(", "), self.name)
     }
 }
 

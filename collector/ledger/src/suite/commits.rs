@@ -203,9 +203,13 @@ pub async fn totals_are_the_sum_of_all_rows(bed: &dyn Bed) -> Outcome {
     ledger.commit(vec![commit, b.commit(0, 0)]).await?;
     let mut expected = row();
     expected.merge(&hotter)?;
-    let totals = ledger.gpu_totals().await?;
-    let found: Vec<_> = totals.iter().map(|total| (total.gpu, total.total)).collect();
+    let totals = ledger.totals().await?;
+    let found: Vec<_> = totals.gpus.iter().map(|total| (total.gpu, total.total)).collect();
     assert_eq!(found, [(a.gpus[0], expected), (b.gpus[0], row())]);
+    let versions: Vec<_> = totals.versions.into_iter().filter(|(_, version)| *version > 0).collect();
+    let committed =
+        [(a.key, ledger.state(a.key).await?.version), (b.key, ledger.state(b.key).await?.version)];
+    assert_eq!(versions, committed, "whoever adds later commits knows where to begin");
     Ok(())
 }
 
