@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::events::{Counters, SampleRefused, Stopped};
 use crate::record::{Identity, RecordError, Recorder, RecorderOptions, SpoolHandle};
 use crate::sample::{Sample, Sampler};
-use crate::upload::{self, UplinkConfig, UplinkEvents, UploadError};
+use crate::upload::{self, Credentials, UplinkConfig, UplinkEvents, UploadError};
 use gpuledger_proto::catalogue as metric;
 use gpuledger_proto::frame::DeviceFrame;
 use gpuledger_proto::ids::Epoch;
@@ -79,12 +79,14 @@ pub fn run(config: &Config) -> Result<(), RunError> {
 struct App {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
     counters: Arc<Counters>,
     stop: CancellationToken,
     sampler: JoinHandle<()>,
     /// Resolves when the recorder has ended.
     flushed: oneshot::Receiver<Result<(), RecordError>>,
     spool: SpoolHandle,
+    credentials: Option<Credentials>,
     link: Arc<UplinkEvents>,
     uplink: tokio::task::JoinHandle<Result<(), UploadError>>,
     uplink_stop: CancellationToken,
@@ -95,6 +97,7 @@ impl App {
         // First of all: from here on a signal drains instead of killing.
         let terminate = signal(SignalKind::terminate()).map_err(start("signal handling"))?;
         let interrupt = signal(SignalKind::interrupt()).map_err(start("signal handling"))?;
+        let hangup = signal(SignalKind::hangup()).map_err(start("signal handling"))?;
         let counters = Arc::<Counters>::default();
         let options = RecorderOptions {
             cap_bytes: config.spool_bytes_max,
@@ -130,22 +133,43 @@ impl App {
 
         let uplink_stop = CancellationToken::new();
         let link = Arc::<UplinkEvents>::default();
-        let uplink_config = UplinkConfig::new(config.collector.uri(), config.node.clone());
+        let credentials =
+            config.tls.as_ref().map(|files| Credentials::of_files(files.clone(), config.node.clone()));
+        let uplink_config = UplinkConfig {
+            credentials: credentials.clone(),
+            ..UplinkConfig::new(config.collector.uri(), config.node.clone())
+        };
         let uplink = upload::run(uplink_config, spool.clone(), Arc::clone(&link), uplink_stop.clone());
         let uplink = tokio::spawn(uplink);
         tracing::info!(node = %config.node, collector = config.collector.uri(), version = env!("CARGO_PKG_VERSION"), "started");
-        Ok(Self { terminate, interrupt, counters, stop, sampler, flushed, spool, link, uplink, uplink_stop })
+        Ok(Self {
+            terminate,
+            interrupt,
+            hangup,
+            counters,
+            stop,
+            sampler,
+            flushed,
+            spool,
+            credentials,
+            link,
+            uplink,
+            uplink_stop,
+        })
     }
 
     async fn run(mut self) -> Result<(), RunError> {
         tell_manager(&NotifyState::Ready);
-        let failed = tokio::select! {
-            biased;
-            _ = self.terminate.recv() => None,
-            _ = self.interrupt.recv() => None,
-            ended = &mut self.uplink => Some(uplink_failure(ended)),
-            // The recorder ends only when the sampler has.
-            _ = &mut self.flushed => return Err(RunError::Thread("takes or records samples")),
+        let failed = loop {
+            tokio::select! {
+                biased;
+                _ = self.terminate.recv() => break None,
+                _ = self.interrupt.recv() => break None,
+                _ = self.hangup.recv() => self.credentials.iter().for_each(Credentials::look),
+                ended = &mut self.uplink => break Some(uplink_failure(ended)),
+                // The recorder ends only when the sampler has.
+                _ = &mut self.flushed => return Err(RunError::Thread("takes or records samples")),
+            }
         };
         tell_manager(&NotifyState::Stopping);
         self.stop_sampling();

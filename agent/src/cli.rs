@@ -4,7 +4,7 @@
 
 use crate::config::keys::{Key, example_file};
 use crate::config::{Config, ConfigError, DEFAULT_FILE, Given, NVML_LIBRARY_ENV, Origin};
-use crate::{app, probe};
+use crate::{app, probe, upload};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -59,10 +59,10 @@ struct Settings {
     /// Name of this node in the ledger.
     #[arg(long, global = true, value_name = "NAME")]
     node: Option<String>,
-    /// The collector's address: host, host:port or http://host:port.
+    /// The collector's address: host, host:port or https://host:port.
     #[arg(long, global = true, value_name = "ADDRESS")]
     collector: Option<String>,
-    /// Allows plain text to a collector on another machine.
+    /// Sends in plain text, without certificates; the collector has to allow it too.
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     insecure: Option<String>,
     /// Time between two samples: 100ms to 10s.
@@ -89,6 +89,15 @@ struct Settings {
     /// What is logged to standard error: error, warn, info, debug or trace.
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
+    /// The CA that the collector's certificate comes from.
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_ca: Option<String>,
+    /// This node's certificate.
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_certificate: Option<String>,
+    /// Its key.
+    #[arg(long, global = true, value_name = "FILE")]
+    tls_key: Option<String>,
 }
 
 impl Settings {
@@ -113,9 +122,12 @@ impl Settings {
             (Key::ProcPath, self.proc_path),
             (Key::PasswdPath, self.passwd_path),
             (Key::LogLevel, self.log_level),
+            (Key::TlsCa, self.tls_ca),
+            (Key::TlsCertificate, self.tls_certificate),
+            (Key::TlsKey, self.tls_key),
         ] {
             if let Some(text) = value {
-                given.set(key, text, Origin::Flag(format!("--{}", key.name().replace('_', "-"))));
+                given.set(key, text, Origin::Flag(format!("--{}", key.name().replace(['_', '.'], "-"))));
             }
         }
         Ok(given)
@@ -146,7 +158,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.command {
         Command::Run => {
             log_to_stderr(&config);
-            if let Some(warning) = config.warning() {
+            for warning in config.warnings() {
                 tracing::warn!("{warning}");
             }
             match app::run(&config) {
@@ -160,13 +172,27 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(report) => print(&report.table()),
             Err(error) => fail(FAILED, &error),
         },
-        Command::CheckConfig { .. } => {
-            if let Some(warning) = config.warning() {
-                eprintln!("gpuledger-agent: warning: {warning}");
+        Command::CheckConfig { .. } => check_config(&config, &given),
+    }
+}
+
+/// Says what is in force. Files that are no good are wrong configuration; what is wrong with what they
+/// say is a warning.
+fn check_config(config: &Config, given: &Given) -> ExitCode {
+    let mut warnings = config.warnings();
+    if let Some(files) = &config.tls {
+        match files.client() {
+            Ok(client) => {
+                warnings.extend(upload::wrong_node(&client, files, &config.node));
+                warnings.extend(client.facts.warnings);
             }
-            print(&given.in_force())
+            Err(error) => return fail(WRONG_USE, &error),
         }
     }
+    for warning in warnings {
+        eprintln!("gpuledger-agent: warning: {warning}");
+    }
+    print(&given.in_force())
 }
 
 fn log_to_stderr(config: &Config) {
@@ -205,7 +231,7 @@ mod tests {
         let mut flags: Vec<String> =
             command.get_arguments().filter_map(|a| a.get_long()).map(|l| l.replace('-', "_")).collect();
         flags.retain(|flag| !["config", "help", "version"].contains(&flag.as_str()));
-        let mut names: Vec<String> = KEYS.iter().map(|spec| spec.name.to_owned()).collect();
+        let mut names: Vec<String> = KEYS.iter().map(|spec| spec.name.replace('.', "_")).collect();
         flags.sort_unstable();
         names.sort_unstable();
         assert_eq!(flags, names);

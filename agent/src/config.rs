@@ -16,6 +16,7 @@ pub use file::{ConfigError, Given, Origin};
 
 use crate::collect::host;
 use gpuledger_proto::ids::NodeName;
+use gpuledger_tls::Files;
 use keys::Key;
 use std::path::PathBuf;
 use tracing::Level;
@@ -39,6 +40,8 @@ const SPOOL_BYTES: std::ops::RangeInclusive<u64> = (1 << 20)..=(1 << 40);
 pub struct Config {
     pub node: NodeName,
     pub collector: CollectorAddress,
+    /// Certificate files; `None` is plain text.
+    pub tls: Option<Files>,
     /// `None` is the system's `libnvidia-ml.so.1`.
     pub nvml_library: Option<PathBuf>,
     pub sample_interval_ms: u64,
@@ -67,6 +70,7 @@ impl Config {
         Ok(Self {
             node: node_name(given)?,
             collector: given.required(Key::Collector)?.parse(|t| CollectorAddress::parse(t, insecure))?,
+            tls: if insecure { None } else { Some(tls_files(given)?) },
             nvml_library: given.get(Key::NvmlLibrary).map(|s| s.parse(path)).transpose()?,
             sample_interval_ms,
             batch_span_ms,
@@ -78,17 +82,31 @@ impl Config {
         })
     }
 
-    /// What is allowed and works only together with a setting of the collector.
-    pub fn warning(&self) -> Option<String> {
+    /// What is allowed and should be known: one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.tls.is_none() {
+            warnings.push(
+                "insecure = true: readings leave this node in plain text and unsigned; whoever is on the way can read \
+                 and forge them"
+                    .to_owned(),
+            );
+        }
         let interval_ms = self.sample_interval_ms;
-        (interval_ms > SAMPLE_INTERVAL_UNADVISED_MS).then(|| {
-            format!(
+        if interval_ms > SAMPLE_INTERVAL_UNADVISED_MS {
+            warnings.push(format!(
                 "sample_interval: {interval_ms} ms needs longest_gap = \"{}ms\" or more in the collector's \
                  configuration (default 10s); below it, late samples leave their time unmonitored",
                 interval_ms * 5 / 2
-            )
-        })
+            ));
+        }
+        warnings
     }
+}
+
+fn tls_files(given: &Given) -> Result<Files, ConfigError> {
+    let file = |key| given.required(key)?.parse(path);
+    Ok(Files { ca: file(Key::TlsCa)?, certificate: file(Key::TlsCertificate)?, key: file(Key::TlsKey)? })
 }
 
 /// The name that was given, or the host's own.

@@ -14,9 +14,13 @@
 //!   `backoff_most`, for ever;
 //! - a batch that the collector refuses again and again for what is in it holds up nothing for ever:
 //!   it is set aside in a file of its own, and counted;
+//! - with a new certificate the stream is ended in order, what is in flight is waited for, and another
+//!   one begins at once;
 //! - an operator reads of trouble when it begins, when it becomes another one, and when it ends.
 
 mod config;
+mod credentials;
+mod dial;
 mod events;
 mod feed;
 mod flight;
@@ -26,6 +30,8 @@ mod session;
 mod tests;
 
 pub use config::UplinkConfig;
+pub use credentials::{Credentials, wrong_node};
+pub use dial::{ConnectError, Connection};
 pub use events::{UplinkCounts, UplinkEvents};
 
 use crate::record::SpoolHandle;
@@ -36,19 +42,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 /// What ends the uplink for good.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    #[error("the collector's address {endpoint:?} is not valid: expected http://HOST:PORT")]
+    #[error(
+        "the collector's address {endpoint:?} is not valid: expected https://HOST:PORT, or http://HOST:PORT for plain text"
+    )]
     Endpoint { endpoint: String },
     #[error("a task that reads the spool failed: {0}")]
     Task(#[from] JoinError),
 }
 
 /// A connection that is being made.
-pub type Connecting = Pin<Box<dyn Future<Output = Result<Channel, tonic::transport::Error>> + Send>>;
+pub type Connecting = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
 
 /// Makes connections to the collector: over TCP, or over whatever a test puts in its place.
 pub type Connect = dyn Fn(Endpoint) -> Connecting + Send + Sync;
@@ -61,11 +69,15 @@ pub async fn run(
     events: Arc<UplinkEvents>,
     cancel: CancellationToken,
 ) -> Result<(), UploadError> {
-    let tcp = |endpoint: Endpoint| -> Connecting { Box::pin(async move { endpoint.connect().await }) };
-    run_over(&tcp, config, spool, events, cancel).await
+    let dialer = Arc::new(config.dialer(&config.endpoint()?)?);
+    let dial = move |endpoint: Endpoint| -> Connecting {
+        let dialer = Arc::clone(&dialer);
+        Box::pin(async move { dialer.dial(endpoint).await })
+    };
+    run_over(&dial, config, spool, events, cancel).await
 }
 
-/// [`run`] over other connections than TCP.
+/// [`run`] over other connections than those of the agent.
 pub async fn run_over(
     connect: &Connect,
     config: UplinkConfig,
@@ -77,7 +89,16 @@ pub async fn run_over(
     tokio::select! {
         biased;
         () = cancel.cancelled() => Ok(()),
+        () = keep(config.credentials.as_ref()) => Ok(()),
         ended = stream_for_ever(&config, &link, &spool, &events) => ended,
+    }
+}
+
+/// Keeps the certificate up to date, where there is one: for ever.
+async fn keep(credentials: Option<&Credentials>) {
+    match credentials {
+        Some(credentials) => credentials.keep().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -99,6 +120,10 @@ async fn stream_for_ever(
         let acknowledged = events.read().batches_acknowledged;
         let broken = match session::run(config, link, spool, events).await {
             Broken::Task(error) => return Err(error.into()),
+            Broken::Renewed => {
+                events.renewed();
+                continue;
+            }
             broken => broken,
         };
         events.link_lost(&config.endpoint, &broken);

@@ -23,6 +23,8 @@ pub enum SpoolError {
     TooLarge { what: &'static str, bytes: u64, limit: u64 },
     #[error("the spool cap of {bytes} bytes is too small: the least is {} bytes", crate::CAP_BYTES_MIN)]
     CapTooSmall { bytes: u64 },
+    #[error("a segment cannot begin with sequence {sequence}: expected 1 to {}", crate::SEQUENCE_FIRST_MAX)]
+    Sequence { sequence: u64 },
     #[error("no segment has been begun")]
     NoSegment,
 }

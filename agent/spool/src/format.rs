@@ -1,6 +1,6 @@
 //! Heads and records as bytes. Pure: the crate's documentation has the layout.
 
-use crate::{BLOB_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::{BLOB_BYTES_MAX, RECORD_BYTES_MAX, SEQUENCE_FIRST_MAX};
 
 pub(crate) const SEGMENT_MAGIC: [u8; 8] = *b"GLSPOOL\n";
 pub(crate) const JOURNAL_MAGIC: [u8; 8] = *b"GLJOURN\n";
@@ -45,16 +45,23 @@ pub(crate) fn encode_head(magic: [u8; 8], first_sequence: u64, blob: &[u8]) -> V
     bytes
 }
 
+/// Whether a segment's first record may have this sequence. "Behind record 0" means all of them, so there
+/// is none of that number, and the numbers must not run out either.
+pub(crate) fn can_begin_at(sequence: u64) -> bool {
+    (1..=SEQUENCE_FIRST_MAX).contains(&sequence)
+}
+
 /// Reads the fixed part; `None` when it is no head of ours.
 pub(crate) fn decode_head(magic: [u8; 8], bytes: &[u8; HEAD_BYTES]) -> Option<Head> {
     let blob_bytes = usize::try_from(u32_at(bytes, 12)).ok()?;
-    if bytes[..8] != magic || blob_bytes > BLOB_BYTES_MAX {
+    let first_sequence = u64_at(bytes, 16);
+    if bytes[..8] != magic || blob_bytes > BLOB_BYTES_MAX || !can_begin_at(first_sequence) {
         return None;
     }
     Some(Head {
         version: u32_at(bytes, 8),
         blob_bytes,
-        first_sequence: u64_at(bytes, 16),
+        first_sequence,
         crc: u32_at(bytes, 24),
     })
 }

@@ -21,7 +21,7 @@
 //! ```
 //!
 //! Both checksums are CRC-32C over everything in the head or record but the checksum itself. The
-//! blob is the caller's; sequences count by one from the first. The journal has the same format
+//! blob is the caller's; sequences count by one from the first, which is at least 1. The journal has the same format
 //! under the magic "GLJOURN\n", an empty blob, and the caller's tags in the place of sequences.
 //!
 //! # Numbers
@@ -74,6 +74,8 @@ pub use spool::{Options, SegmentId, SegmentInfo, Spool};
 pub const BLOB_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of one record: twice the largest message on the wire.
 pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The last sequence that a segment may begin with: half of what there is, and more than anybody counts to.
+pub const SEQUENCE_FIRST_MAX: u64 = u64::MAX / 2;
 /// Bytes of the journal: hours of samples, so that it only fills up when nothing can be appended.
 pub const JOURNAL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The smallest cap that leaves room for sixteen segments of the smallest size.

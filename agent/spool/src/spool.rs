@@ -304,8 +304,10 @@ fn copy_number(name: &str) -> Option<u64> {
     [DAMAGED_SUFFIX, REFUSED_SUFFIX].into_iter().find_map(|suffix| number(name, suffix))
 }
 
-/// The number in a file's name; `None` for a file that is none of ours.
+/// The number in a file's name; `None` for a file that is none of ours. One that leaves no higher number is
+/// none: the next segment would be written over it.
 fn number(name: &str, suffix: &str) -> Option<u64> {
     let digits = name.strip_suffix(suffix)?;
-    (digits.len() == 20).then(|| digits.parse().ok())?
+    let number = (digits.len() == 20).then(|| digits.parse().ok())?;
+    number.filter(|&number: &u64| number <= u64::MAX / 2)
 }

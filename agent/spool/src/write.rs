@@ -13,6 +13,9 @@ impl Spool {
     pub fn begin_segment(&mut self, blob: &[u8], first_sequence: u64) -> Result<SegmentId, SpoolError> {
         let limit = (BLOB_BYTES_MAX as u64).min(self.options.cap_bytes / 4);
         check_size("a segment header", blob.len() as u64, limit)?;
+        if !format::can_begin_at(first_sequence) {
+            return Err(SpoolError::Sequence { sequence: first_sequence });
+        }
         self.heal()?;
         let head = format::encode_head(format::SEGMENT_MAGIC, first_sequence, blob);
         self.make_room(head.len() as u64)?;

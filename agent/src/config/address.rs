@@ -1,7 +1,5 @@
 //! Where the collector is.
 
-use std::net::IpAddr;
-
 /// The port that a collector listens on unless told otherwise.
 const PORT: u16 = 9_841;
 
@@ -10,47 +8,49 @@ const PORT: u16 = 9_841;
 pub struct CollectorAddress {
     host: String,
     port: u16,
+    insecure: bool,
 }
 
 impl CollectorAddress {
-    /// `host`, `host:port`, `http://host:port`; an IPv6 address in brackets. Plain text may leave
-    /// this machine only where `insecure` says so.
+    /// `host`, `host:port`, `https://host:port`; an IPv6 address in brackets. `http://` and plain text
+    /// are for those who set `insecure`, and `https://` is not.
     pub fn parse(text: &str, insecure: bool) -> Result<Self, String> {
-        if text.starts_with("https://") {
-            return Err(format!(
-                "{text:?}: TLS comes in a later version; write http://, and set insecure = true \
-                 if the collector is on another machine"
-            ));
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme), rest),
+            None => (None, text),
+        };
+        match (scheme, insecure) {
+            (Some("http"), false) => {
+                return Err(format!(
+                    "{text:?} is plain text: write https:// or the host alone, or set insecure = true here and at the \
+                     collector if what lies between is yours alone"
+                ));
+            }
+            (Some("https"), true) => {
+                return Err(format!(
+                    "{text:?} is TLS, and insecure = true is plain text: take one of them away"
+                ));
+            }
+            _ => {}
         }
-        let rest = text.strip_prefix("http://").unwrap_or(text);
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let wrong = || format!("{text:?} is not an address; expected host, host:port or http://host:port");
-        if rest.contains("://") || rest.contains(['/', '?', '#', '@', ' ']) {
+        let wrong = || format!("{text:?} is not an address; expected host, host:port or https://host:port");
+        if !matches!(scheme, None | Some("http" | "https")) || rest.contains(['/', '?', '#', '@', ' ']) {
             return Err(wrong());
         }
         let (host, port) = split(rest).ok_or_else(wrong)?;
         let port = port.map_or(Ok(PORT), str::parse).ok().filter(|&port| port != 0).ok_or_else(wrong)?;
-        let address = Self { host: host.to_owned(), port };
-        if !insecure && !address.is_loopback() {
-            return Err(format!(
-                "{text:?} is on another machine, and this version sends plain text: set insecure = true \
-                 if the network between is yours to trust; TLS comes in a later version"
-            ));
-        }
-        Ok(address)
+        Ok(Self { host: host.to_owned(), port, insecure })
     }
 
     /// As an HTTP client wants it.
     pub fn uri(&self) -> String {
+        let scheme = if self.insecure { "http" } else { "https" };
         if self.host.contains(':') {
-            format!("http://[{}]:{}", self.host, self.port)
+            format!("{scheme}://[{}]:{}", self.host, self.port)
         } else {
-            format!("http://{}:{}", self.host, self.port)
+            format!("{scheme}://{}:{}", self.host, self.port)
         }
-    }
-
-    fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -78,32 +78,31 @@ mod tests {
 
     #[test]
     fn every_spelling_of_an_address_gives_its_uri() {
-        for (text, uri) in [
-            ("localhost", "http://localhost:9841"),
-            ("127.0.0.1:1234", "http://127.0.0.1:1234"),
-            ("http://[::1]:7/", "http://[::1]:7"),
-            ("[::1]", "http://[::1]:9841"),
-            ("127.3.2.1", "http://127.3.2.1:9841"),
+        for (text, rest) in [
+            ("localhost", "localhost:9841"),
+            ("127.0.0.1:1234", "127.0.0.1:1234"),
+            ("[::1]", "[::1]:9841"),
+            ("ledger.example", "ledger.example:9841"),
         ] {
-            assert_eq!(CollectorAddress::parse(text, false).unwrap().uri(), uri);
+            assert_eq!(CollectorAddress::parse(text, false).unwrap().uri(), format!("https://{rest}"));
+            assert_eq!(CollectorAddress::parse(text, true).unwrap().uri(), format!("http://{rest}"));
         }
-        assert_eq!(
-            CollectorAddress::parse("ledger.example", true).unwrap().uri(),
-            "http://ledger.example:9841"
-        );
+        assert_eq!(CollectorAddress::parse("https://[::1]:7/", false).unwrap().uri(), "https://[::1]:7");
+        assert_eq!(CollectorAddress::parse("http://[::1]:7/", true).unwrap().uri(), "http://[::1]:7");
     }
 
     #[test]
-    fn plain_text_to_another_machine_has_to_be_allowed() {
-        for text in ["ledger.example", "10.0.0.1:9841", "http://[fe80::1]", "localhost.example"] {
+    fn plain_text_has_to_be_asked_for_even_on_this_machine_and_contradictions_are_told() {
+        for text in ["http://ledger.example", "http://127.0.0.1:9841", "http://localhost"] {
             let refused = CollectorAddress::parse(text, false).unwrap_err();
-            assert!(refused.contains("insecure = true") && refused.contains("TLS"), "{refused}");
-            assert!(CollectorAddress::parse(text, true).is_ok(), "{text}");
+            assert!(refused.contains("insecure = true"), "{refused}");
         }
+        let refused = CollectorAddress::parse("https://ledger.example", true).unwrap_err();
+        assert!(refused.contains("take one of them away"), "{refused}");
     }
 
     #[test]
-    fn what_is_not_an_address_is_refused_even_where_plain_text_is_allowed() {
+    fn what_is_not_an_address_is_refused() {
         for text in [
             "",
             "a b",
@@ -111,13 +110,15 @@ mod tests {
             "host:0",
             "host:70000",
             "ftp://host",
-            "http://host/path",
+            "https://host/path",
+            "https://https://host",
             "[1.2.3.4]",
             "u@host",
             "::1",
-            "https://host",
         ] {
-            assert!(CollectorAddress::parse(text, true).is_err(), "{text}");
+            for insecure in [false, true] {
+                assert!(CollectorAddress::parse(text, insecure).is_err(), "{text}");
+            }
         }
     }
 }

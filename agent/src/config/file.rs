@@ -4,7 +4,8 @@ use super::keys::{self, KEYS, Key, Kind, Spec};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 /// A configuration that cannot be used. Each names the place and what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,16 +93,29 @@ impl Given {
             line: error.span().map_or(1, |span| line(span.start)),
             message: error.message().to_owned(),
         })?;
-        let mut entries: Vec<_> = table.get_ref().iter().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
+        let mut entries = Vec::new();
+        for (key, value) in table.get_ref() {
+            let (at, name) = (key.span().start, key.get_ref().to_string());
+            match value.get_ref() {
+                DeValue::Table(section) if keys::is_section(&name) => {
+                    let within = |(key, value): (&Spanned<DeString<'_>>, _)| {
+                        (key.span().start, format!("{name}.{}", key.get_ref()), value)
+                    };
+                    entries.extend(section.iter().map(within));
+                }
+                _ => entries.push((at, name, value)),
+            }
+        }
+        // The first mistake in the file is told, not the first by name.
+        entries.sort_by_key(|(at, ..)| *at);
         let mut given = Self::default();
-        for (key, value) in entries {
-            let line = line(key.span().start);
-            let spec = keys::find(key.get_ref()).ok_or_else(|| ConfigError::UnknownKey {
+        for (at, name, value) in entries {
+            let line = line(at);
+            let spec = keys::find(&name).ok_or_else(|| ConfigError::UnknownKey {
                 path: path.to_owned(),
                 line,
-                key: key.get_ref().to_string(),
-                nearest: keys::nearest(key.get_ref()),
+                nearest: keys::nearest(&name),
+                key: name,
             })?;
             let origin = Origin::File { path: path.to_owned(), line };
             let text = text_of(spec, value.get_ref()).map_err(|message| ConfigError::Value {

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
     pub key: Key,
-    /// Name in the file; the flag is the same with dashes.
+    /// Name in the file, with the section before it; the flag is the same with dashes.
     pub name: &'static str,
     /// As it would be written in the file, without quotes. `None`: has no fixed default.
     pub default: Option<&'static str>,
@@ -38,10 +38,10 @@ macro_rules! keys {
 keys! {
     Node: "node", Text, None, "gpu-01",
         "Name of this node in the ledger. Default: the host name.";
-    Collector: "collector", Text, Some("http://127.0.0.1:9841"), "",
-        "The collector's address: host, host:port or http://host:port.";
+    Collector: "collector", Text, Some("127.0.0.1:9841"), "",
+        "The collector's address: host, host:port or https://host:port. Its certificate has to be for\nthis host.";
     Insecure: "insecure", Boolean, Some("false"), "",
-        "Allows plain text to a collector on another machine. Readings and names can then be read\nand forged on the way: only for networks that you trust. TLS comes in a later version.";
+        "Sends in plain text, without certificates: readings and names can then be read and forged on\nthe way. The collector has to have it too. For tests and networks that are sealed off.";
     SampleInterval: "sample_interval", Text, Some("1s"), "",
         "Time between two samples: 100ms to 10s. Above 4s the collector's key longest_gap has to be\nraised to two and a half times this, or late samples leave their time unmonitored.";
     BatchSpan: "batch_span", Text, Some("10s"), "",
@@ -58,6 +58,12 @@ keys! {
         "Where user names are looked up.";
     LogLevel: "log_level", Text, Some("info"), "",
         "What is logged to standard error: error, warn, info, debug or trace.";
+    TlsCa: "tls.ca", Text, Some("/etc/gpuledger/tls/ca.pem"), "",
+        "The CA that the collector's certificate comes from. The three files are made by\n`gpuledger ca`; new ones are taken up within ten seconds, and at once on SIGHUP.";
+    TlsCertificate: "tls.certificate", Text, Some("/etc/gpuledger/tls/node.pem"), "",
+        "This node's certificate. The collector takes readings of the node that it names and of no\nother.";
+    TlsKey: "tls.key", Text, Some("/etc/gpuledger/tls/node.key"), "",
+        "Its key, readable by the agent's user alone.";
 }
 
 impl Key {
@@ -68,6 +74,23 @@ impl Key {
 
     pub fn name(self) -> &'static str {
         self.spec().name
+    }
+}
+
+/// Whether there are settings in a section of this name.
+pub fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|spec| spec.section() == Some(name))
+}
+
+impl Spec {
+    /// The section that the setting stands in, if any.
+    fn section(&self) -> Option<&'static str> {
+        self.name.split_once('.').map(|(section, _)| section)
+    }
+
+    /// The name within its section.
+    fn local_name(&self) -> &'static str {
+        self.name.split_once('.').map_or(self.name, |(_, name)| name)
     }
 }
 
@@ -95,11 +118,19 @@ pub fn example_file() -> String {
         "# Configuration of gpuledger-agent. Every key is optional; what is commented out shows the default.\n\
          # Check it with: gpuledger-agent check-config --config FILE\n",
     );
+    let mut section = None;
     for spec in KEYS {
         let value = spec.default.unwrap_or(spec.example);
         let help = spec.help.replace('\n', "\n# ");
         let quote = if spec.kind == Kind::Boolean { "" } else { "\"" };
-        for part in ["\n# ", &help, "\n#", spec.name, " = ", quote, value, quote, "\n"] {
+        file.push('\n');
+        if spec.section() != section {
+            section = spec.section();
+            for part in ["[", section.unwrap_or_default(), "]\n"] {
+                file.push_str(part);
+            }
+        }
+        for part in ["# ", &help, "\n#", spec.local_name(), " = ", quote, value, quote, "\n"] {
             file.push_str(part);
         }
     }

@@ -22,7 +22,9 @@ fn an_empty_file_and_no_file_give_the_defaults() {
     assert_eq!(read("").unwrap(), defaults);
     let missing = Given::from_file(Path::new("/nonexistent/agent.toml"), false).unwrap();
     assert_eq!(Config::validate(&missing).unwrap(), defaults);
-    assert_eq!(defaults.collector.uri(), "http://127.0.0.1:9841");
+    assert_eq!(defaults.collector.uri(), "https://127.0.0.1:9841");
+    let tls = defaults.tls.as_ref().unwrap();
+    assert_eq!(tls.certificate, Path::new("/etc/gpuledger/tls/node.pem"));
     assert_eq!((defaults.sample_interval_ms, defaults.batch_span_ms), (1_000, 10_000));
     assert_eq!(defaults.spool_bytes_max, 1 << 30);
     assert_eq!(defaults.nvml_library, None);
@@ -52,9 +54,18 @@ fn the_example_file_with_everything_commented_in_is_valid_and_says_the_defaults(
 
 #[test]
 fn an_interval_that_needs_a_longer_gap_at_the_collector_is_warned_of() {
-    assert_eq!(read("sample_interval = '4s'").unwrap().warning(), None);
-    let warning = read("sample_interval = '10s'").unwrap().warning().unwrap();
+    assert_eq!(read("sample_interval = '4s'").unwrap().warnings(), Vec::<String>::new());
+    let warning = read("sample_interval = '10s'").unwrap().warnings().join("; ");
     assert!(warning.contains("sample_interval: 10000 ms") && warning.contains("25000ms"), "{warning}");
+}
+
+#[test]
+fn plain_text_needs_no_files_and_is_warned_of() {
+    let config = read("insecure = true\n[tls]\nca = 'x'").unwrap();
+    assert_eq!((config.collector.uri().as_str(), config.tls.as_ref()), ("http://127.0.0.1:9841", None));
+    assert!(config.warnings()[0].starts_with("insecure = true: readings leave this node in plain text"));
+    let files = read("[tls]\nca = 'a'\ncertificate = 'b'\nkey = 'c'").unwrap().tls.unwrap();
+    assert_eq!([files.ca, files.certificate, files.key], ["a", "b", "c"].map(PathBuf::from));
 }
 
 #[test]
@@ -92,9 +103,14 @@ fn a_wrong_file_names_line_key_and_what_was_expected() {
         ("spool_size = \"1GB\"", "agent.toml:1: spool_size: \"1GB\" has the unknown unit \"GB\""),
         ("spool_dir = \"\"", "agent.toml:1: spool_dir: is empty; expected a path"),
         (
-            "collector = \"ledger.example\"",
-            "agent.toml:1: collector: \"ledger.example\" is on another machine",
+            "collector = \"http://ledger.example\"",
+            "agent.toml:1: collector: \"http://ledger.example\" is plain text",
         ),
+        (
+            "[tls]\ncertficate = \"x\"",
+            "agent.toml:2: unknown key \"tls.certficate\"; did you mean \"tls.certificate\"?",
+        ),
+        ("[tls]\nkey = \"\"", "agent.toml:2: tls.key: is empty; expected a path"),
         ("log_level = \"loud\"", "agent.toml:1: log_level: \"loud\" is not a level; expected error, warn"),
     ] {
         let message = refused(text);

@@ -1,17 +1,22 @@
 //! What an uplink has to know, and how long it waits between tries.
 
 use super::UploadError;
+use super::credentials::Credentials;
+use super::dial::Dialer;
 use crate::clock::WallClock;
 use gpuledger_proto::ids::NodeName;
 use std::time::Duration;
+use tonic::codegen::http::Uri;
 use tonic::transport::Endpoint;
 use uuid::Uuid;
 
 /// Where to send, as whom, and how patiently.
 #[derive(Debug, Clone)]
 pub struct UplinkConfig {
-    /// `http://HOST:PORT` of the collector.
+    /// `https://HOST:PORT` of the collector, or `http://HOST:PORT` where it takes plain text.
     pub endpoint: String,
+    /// What to show it; needed for `https` and for nothing else.
+    pub credentials: Option<Credentials>,
     pub node: NodeName,
     /// For people who look at the collector.
     pub agent_version: String,
@@ -34,10 +39,11 @@ pub struct UplinkConfig {
 }
 
 impl UplinkConfig {
-    /// The defaults of the agent.
+    /// The defaults of the agent, in plain text.
     pub fn new(endpoint: impl Into<String>, node: NodeName) -> Self {
         Self {
             endpoint: endpoint.into(),
+            credentials: None,
             node,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             backoff_first: Duration::from_secs(1),
@@ -51,14 +57,23 @@ impl UplinkConfig {
         }
     }
 
+    /// What makes connections to that address.
+    pub(super) fn dialer(&self, endpoint: &Endpoint) -> Result<Dialer, UploadError> {
+        let invalid = || UploadError::Endpoint { endpoint: self.endpoint.clone() };
+        Dialer::new(endpoint.uri(), self.credentials.clone(), self.connect_timeout).ok_or_else(invalid)
+    }
+
     /// Checks the address without connecting.
     pub(super) fn endpoint(&self) -> Result<Endpoint, UploadError> {
         let invalid = || UploadError::Endpoint { endpoint: self.endpoint.clone() };
-        let endpoint = Endpoint::from_shared(self.endpoint.clone()).map_err(|_| invalid())?;
-        let uri = endpoint.uri();
-        if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
+        let origin = Uri::try_from(self.endpoint.as_str()).map_err(|_| invalid())?;
+        let scheme = if self.credentials.is_some() { "https" } else { "http" };
+        if origin.scheme_str() != Some(scheme) || origin.host().is_none_or(str::is_empty) {
             return Err(invalid());
         }
+        // Connections come from the dialer, which speaks TLS itself: to HTTP/2 they are all the same.
+        let address = self.endpoint.replacen("https://", "http://", 1);
+        let endpoint = Endpoint::from_shared(address).map_err(|_| invalid())?.origin(origin);
         Ok(endpoint
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)
@@ -112,7 +127,7 @@ mod tests {
     fn an_address_without_scheme_host_or_sense_is_refused_with_an_example() {
         for bad in ["", "collector", "collector:9841", "https://collector:9841", "http://", "http://a b"] {
             let error = config(bad).endpoint().unwrap_err().to_string();
-            assert!(error.contains("http://HOST:PORT"), "{bad}: {error}");
+            assert!(error.contains("https://HOST:PORT"), "{bad}: {error}");
         }
         config("http://127.0.0.1:9841").endpoint().unwrap();
         config("http://collector.example:9841").endpoint().unwrap();

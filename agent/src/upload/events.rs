@@ -1,6 +1,7 @@
 //! What the uplink did, in numbers and in the log. Each event is counted and logged in one place,
 //! so that the two cannot disagree.
 
+use super::dial::ConnectError;
 use super::session::Broken;
 use gpuledger_spool::Aside;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -51,6 +52,7 @@ pub struct UplinkCounts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Unreachable,
+    Certificate,
     Lost,
     Refused(i32),
     Misbehaving,
@@ -78,10 +80,17 @@ impl UplinkEvents {
         add(&self.connections, 1);
         self.connected.store(true, Ordering::Relaxed);
         // After any other trouble, being welcomed does not yet show that it is over.
-        if matches!(self.trouble(), None | Some(Trouble::Unreachable | Trouble::Lost)) {
+        if matches!(self.trouble(), None | Some(Trouble::Unreachable | Trouble::Certificate | Trouble::Lost))
+        {
             self.set_trouble(None);
             tracing::info!(endpoint, collector_version, "connected to the collector");
         }
+    }
+
+    /// A stream was ended for the sake of a new certificate.
+    pub(super) fn renewed(&self) {
+        self.connected.store(false, Ordering::Relaxed);
+        tracing::info!("there is a new certificate: connecting to the collector anew with it");
     }
 
     pub(super) fn sent(&self, bytes: usize) {
@@ -148,8 +157,12 @@ impl UplinkEvents {
         add(&self.links_lost, 1);
         self.connected.store(false, Ordering::Relaxed);
         let now = match broken {
+            Broken::Certificate(_)
+            | Broken::Unreachable(ConnectError::Files(_) | ConnectError::Certificate(_)) => {
+                Trouble::Certificate
+            }
             Broken::Unreachable(_) => Trouble::Unreachable,
-            Broken::Lost(_) | Broken::Closed | Broken::Task(_) => Trouble::Lost,
+            Broken::Lost(_) | Broken::Closed | Broken::Renewed | Broken::Task(_) => Trouble::Lost,
             Broken::Refused { reason, .. } => {
                 add(&self.refusals, 1);
                 Trouble::Refused(*reason)

@@ -2,6 +2,8 @@
 
 use super::Link;
 use super::config::UplinkConfig;
+use super::credentials::Credentials;
+use super::dial::{ConnectError, Connection};
 use super::events::UplinkEvents;
 use super::feed::{self, Feed};
 use super::flight::Flight;
@@ -11,12 +13,13 @@ use gpuledger_proto::v1;
 use gpuledger_spool::SpoolError;
 use std::pin::pin;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
+use tonic::transport::Channel;
 use v1::collector_message::Kind;
 use v1::telemetry_client::TelemetryClient;
 
@@ -30,12 +33,16 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Why a stream ended. Streams never end well: they last until something breaks.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
-    #[error("cannot reach the collector: {}", causes(.0))]
-    Unreachable(tonic::transport::Error),
+    #[error("cannot reach the collector: {0}")]
+    Unreachable(ConnectError),
+    #[error("cannot reach the collector: {0}")]
+    Certificate(String),
     #[error("the link to the collector broke: {}", causes(.0))]
     Lost(Box<tonic::Status>),
     #[error("the collector closed the stream")]
     Closed,
+    #[error("there is a new certificate to connect with")]
+    Renewed,
     #[error("the collector refuses this agent: {message} ({})", reason_name(*.reason))]
     Refused { reason: i32, message: String, batch: Option<(Epoch, u64)> },
     #[error("the collector does not answer")]
@@ -55,7 +62,7 @@ impl From<tonic::Status> for Broken {
 }
 
 /// An error with all that it was caused by: gRPC and connection errors alone say next to nothing.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -75,8 +82,20 @@ pub(super) async fn run(
     spool: &SpoolHandle,
     events: &UplinkEvents,
 ) -> Broken {
-    match stream(config, link, spool, events).await {
-        Ok(broken) | Err(broken) => broken,
+    // Seen as it is before the files are read, so that a change in between is not missed.
+    let mut renewed = config.credentials.as_ref().map(Credentials::renewed);
+    // The connector has its own time-out for TCP alone; this one is for all of it.
+    let connected = timeout(config.connect_timeout, (link.connect)(link.endpoint.clone())).await;
+    let Connection { channel, told } = match connected {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return Broken::Unreachable(error),
+        Err(_) => return Broken::Silent,
+    };
+    let (Ok(broken) | Err(broken)) = stream(config, link, spool, events, channel, renewed.as_mut()).await;
+    match (broken, told.take()) {
+        // What HTTP/2 makes of a certificate that is not taken is less than what TLS has said.
+        (Broken::Lost(_) | Broken::Closed, Some(message)) => Broken::Certificate(message),
+        (broken, _) => broken,
     }
 }
 
@@ -85,10 +104,9 @@ async fn stream(
     link: &Link<'_>,
     spool: &SpoolHandle,
     events: &UplinkEvents,
+    channel: Channel,
+    renewed: Option<&mut watch::Receiver<u64>>,
 ) -> Result<Broken, Broken> {
-    // The connector has its own time-out for TCP alone; this one is for all of it.
-    let connected = timeout(config.connect_timeout, (link.connect)(link.endpoint.clone())).await;
-    let channel = connected.map_err(|_| Broken::Silent)?.map_err(Broken::Unreachable)?;
     let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES);
     // The collector may wait for Hello before it answers at all.
     outbound.send(feed::hello(config)).await.map_err(|_| Broken::Closed)?;
@@ -117,12 +135,29 @@ async fn stream(
     tokio::select! {
         biased;
         broken = &mut listen => broken,
+        () = change(renewed) => {
+            // The feed is gone with its half of the stream: the collector commits, acknowledges and ends.
+            match timeout(config.answer_timeout, listen).await {
+                Ok(Ok(Broken::Closed) | Err(Broken::Closed)) | Err(_) => Ok(Broken::Renewed),
+                Ok(broken) => broken,
+            }
+        }
         broken = feed.run() => match broken {
             // The connection takes nothing more. What it still has to say is why.
             Broken::Closed => timeout(LAST_WORDS, listen).await.unwrap_or(Ok(Broken::Closed)),
             broken => Err(broken),
         },
     }
+}
+
+/// Resolves when there is a new certificate; never where there is none.
+async fn change(renewed: Option<&mut watch::Receiver<u64>>) {
+    if let Some(renewed) = renewed
+        && renewed.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 fn welcome(message: Option<v1::CollectorMessage>) -> Result<v1::Welcome, Broken> {

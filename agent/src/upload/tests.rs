@@ -372,6 +372,6 @@ async fn cancelling_ends_at_once_and_what_is_in_flight_is_sent_by_the_next_uplin
 async fn a_wrong_address_is_an_error_before_anything_is_tried() {
     let agent = Agent::new(ROOMY);
     let error = agent.uplink("collector:9841").task.await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("http://HOST:PORT"), "{error}");
+    assert!(error.to_string().contains("https://HOST:PORT"), "{error}");
     assert_eq!(agent.counts(), UplinkCounts::default());
 }

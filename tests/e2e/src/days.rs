@@ -56,7 +56,7 @@ impl Closed {
 
     pub fn configure(&self, archive: &str) -> Result<()> {
         let text = format!(
-            "ledger = \"{}\"\ngrpc_listen = \"127.0.0.1:{}\"\nhttp_listen = \"127.0.0.1:{}\"\n\
+            "ledger = \"{}\"\ninsecure = true\ngrpc_listen = \"127.0.0.1:{}\"\nhttp_listen = \"127.0.0.1:{}\"\n\
              commit_interval = \"100ms\"\nlongest_gap = \"90s\"\n[archive]\n{archive}\n",
             self.ledger().display(),
             self.grpc,

@@ -244,7 +244,7 @@ impl Scene {
         let (name, port) = (format!("collector-{collector}"), self.ports[collector]);
         let config = self.folder.path().join(&name).with_extension("toml");
         let text = format!(
-            "ledger = \"{}\"\ngrpc_listen = \"127.0.0.1:{port}\"\nhttp_listen = \"127.0.0.1:0\"\n\
+            "ledger = \"{}\"\ninsecure = true\ngrpc_listen = \"127.0.0.1:{port}\"\nhttp_listen = \"127.0.0.1:0\"\n\
              commit_interval = \"20ms\"\nlongest_gap = \"15s\"\n\
              [archive]\nlocation = \"{}\"\nevery = \"1s\"\n",
             self.address,
@@ -263,7 +263,9 @@ impl Scene {
     fn start_agent(&mut self, agent: usize, dice: &mut Dice) -> Result<()> {
         let name = format!("agent-{agent}");
         let mut command = Command::new(built::binary("simulated-agent")?);
-        command.arg("--collector").arg(format!("http://127.0.0.1:{}", dice.one_of(&self.ports)?));
+        command
+            .args(["--insecure", "--collector"])
+            .arg(format!("http://127.0.0.1:{}", dice.one_of(&self.ports)?));
         command.arg("--folder").arg(self.folder.path().join(&name));
         let numbers = [
             ("--seed", FLEET_SEED),

@@ -135,7 +135,7 @@ pub fn value(sample: &Value) -> Option<f64> {
 fn collector(folder: &Path, grpc: u16, http: u16) -> Result<Process> {
     std::fs::write(folder.join("fleet.toml"), FLEET)?;
     let config = format!(
-        "ledger = \"{}\"\nfleet = \"{}\"\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
+        "ledger = \"{}\"\nfleet = \"{}\"\ninsecure = true\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
          commit_interval = \"200ms\"\n",
         folder.join("ledger.db").display(),
         folder.join("fleet.toml").display(),
@@ -159,7 +159,7 @@ fn agent(folder: &Path, node: &str, grpc: u16) -> Result<Process> {
     let mut command = Command::new(built::binary("gpuledger-agent")?);
     command
         .args(["run", "--node", node, "--sample-interval", "500ms", "--batch-span", "1s"])
-        .args(["--collector", &format!("127.0.0.1:{grpc}")])
+        .args(["--insecure", "--collector", &format!("127.0.0.1:{grpc}")])
         .arg("--spool-dir")
         .arg(own.join("spool"));
     Process::start(node, fake.attach(&mut command), folder)

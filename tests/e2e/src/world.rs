@@ -38,7 +38,7 @@ impl World {
     pub fn with(settings: &str) -> Result<Self> {
         let world = Self { folder: tempfile::tempdir()?, grpc: free_port()?, http: free_port()? };
         let text = format!(
-            "ledger = \"{}\"\ngrpc_listen = \"127.0.0.1:{}\"\nhttp_listen = \"127.0.0.1:{}\"\ncommit_interval = \"100ms\"\n{settings}\n",
+            "ledger = \"{}\"\ninsecure = true\ngrpc_listen = \"127.0.0.1:{}\"\nhttp_listen = \"127.0.0.1:{}\"\ncommit_interval = \"100ms\"\n{settings}\n",
             world.ledger().display(),
             world.grpc,
             world.http
@@ -53,6 +53,11 @@ impl World {
 
     pub fn ledger(&self) -> PathBuf {
         self.folder.path().join("ledger.db")
+    }
+
+    /// The port for agents.
+    pub fn grpc(&self) -> u16 {
+        self.grpc
     }
 
     /// The collector's HTTP port.
@@ -128,6 +133,7 @@ impl Node {
         command.args([
             "--sample-interval",
             &format!("{}ms", self.interval_ms),
+            "--insecure",
             "--collector",
             &self.collector,
         ]);

@@ -212,10 +212,13 @@ fn wrong_use_and_wrong_settings_end_with_code_2_a_place_and_a_remedy() -> Result
         ("node = [1]", format!("{name}:1: node: expected text in quotes")),
         ("node = \"a", format!("{name}:1: ")),
         (
-            "collector = \"https://c\"",
-            format!("{name}:1: collector: \"https://c\": TLS comes in a later version"),
+            "collector = \"http://127.0.0.1\"",
+            format!("{name}:1: collector: \"http://127.0.0.1\" is plain text"),
         ),
-        ("collector = \"10.0.0.1\"", format!("{name}:1: collector: \"10.0.0.1\" is on another machine")),
+        (
+            "insecure = true\ncollector = \"https://c\"",
+            format!("{name}:2: collector: \"https://c\" is TLS, and insecure = true is plain text"),
+        ),
     ] {
         let output = with_file(text)?;
         let message = String::from_utf8(output.stderr)?;
@@ -237,7 +240,7 @@ fn check_config_accepts_its_own_example_and_shows_where_settings_come_from() -> 
     let file = folder.path().join("agent.toml");
     let example = finish(agent()?.args(["check-config", "--example"]))?;
     std::fs::write(&file, &example.stdout)?;
-    let output = finish(agent()?.args(["check-config", "--node=n7", "--config"]).arg(&file))?;
+    let output = finish(agent()?.args(["check-config", "--insecure", "--node=n7", "--config"]).arg(&file))?;
     let page = String::from_utf8(output.stdout)?;
     ensure!(output.status.success() && page.contains("n7") && page.contains("flag --node"), "{page}");
     Ok(())

@@ -67,6 +67,7 @@ impl Running {
             "run",
             "--sample-interval=500ms",
             "--batch-span=1s",
+            "--insecure",
             "--collector=127.0.0.1:1",
             "--spool-dir",
         ]);

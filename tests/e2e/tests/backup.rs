@@ -42,7 +42,7 @@ impl Scene {
     fn on(folder: TempDir, ledger: String, settings: &str) -> Result<Self> {
         let (grpc, http) = (net::free_port()?, net::free_port()?);
         let text = format!(
-            "ledger = {ledger:?}\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
+            "ledger = {ledger:?}\ninsecure = true\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
              commit_interval = \"50ms\"\nlongest_gap = \"90s\"\n[archive]\nevery = \"1s\"\n{settings}"
         );
         fs::write(folder.path().join("collector.toml"), text)?;

@@ -383,7 +383,7 @@ fn an_occupied_port_ends_the_collector_with_its_address_before_anything_is_serve
     let address = taken.local_addr()?;
     for key in ["http_listen", "grpc_listen"] {
         let other = if key == "http_listen" { "grpc_listen" } else { "http_listen" };
-        let config = format!("{key} = \"{address}\"\n{other} = \"127.0.0.1:0\"\n");
+        let config = format!("insecure = true\n{key} = \"{address}\"\n{other} = \"127.0.0.1:0\"\n");
         fs::write(folder.path().join("collector.toml"), config)?;
         let output = process::finish(command(folder.path())?.args(["--config", "collector.toml", "serve"]))?;
         let message = String::from_utf8_lossy(&output.stderr).into_owned();

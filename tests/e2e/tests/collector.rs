@@ -21,7 +21,7 @@ fn refused(folder: &Path, config: &str) -> Result<Output> {
 /// Two ports and a ledger of the test's own.
 fn config(folder: &Path, grpc: u16, http: u16) -> String {
     format!(
-        "ledger = \"{}\"\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n",
+        "ledger = \"{}\"\ninsecure = true\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n",
         folder.join("ledger.db").display()
     )
 }
@@ -34,7 +34,9 @@ fn what_keeps_it_from_starting_is_named_and_nothing_is_begun() -> Result<()> {
     let taken_port = taken.local_addr()?.port();
     std::fs::write(file("garbage.db"), "a,b\n1,2\n".repeat(1_000))?;
     std::fs::write(file("fleet.toml"), "currency = 5\n")?;
-    let with = |line: &str| format!("grpc_listen = \"127.0.0.1:0\"\nhttp_listen = \"127.0.0.1:0\"\n{line}\n");
+    let with = |line: &str| {
+        format!("insecure = true\ngrpc_listen = \"127.0.0.1:0\"\nhttp_listen = \"127.0.0.1:0\"\n{line}\n")
+    };
     let table: Vec<(&str, String, i32, String)> = vec![
         (
             "port of agents taken",
@@ -76,13 +78,14 @@ fn what_keeps_it_from_starting_is_named_and_nothing_is_begun() -> Result<()> {
             "unknown key",
             with("ledgr = \"x\""),
             2,
-            "collector.toml:3: unknown key \"ledgr\"; did you mean \"ledger\"?".to_owned(),
+            "collector.toml:4: unknown key \"ledgr\"; did you mean \"ledger\"?".to_owned(),
         ),
         (
-            "plain text from elsewhere",
-            "grpc_listen = \"0.0.0.0:0\"\n".to_owned(),
+            "no certificate, not even on this machine",
+            "grpc_listen = \"127.0.0.1:0\"\n[tls]\nca = \"nowhere/ca.pem\"\n".to_owned(),
             2,
-            "Set insecure = true".to_owned(),
+            "nowhere/ca.pem is missing: `gpuledger ca issue --collector NAME` makes it; or set insecure = true"
+                .to_owned(),
         ),
     ];
     for (case, config, code, expected) in table {

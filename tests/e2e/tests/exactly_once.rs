@@ -31,7 +31,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// The collector's configuration in `folder`; commits are frequent, so that kills fall into them.
 fn configure(folder: &Path, port: u16) -> Result<()> {
     let text = format!(
-        "ledger = {:?}\ngrpc_listen = \"127.0.0.1:{port}\"\nhttp_listen = \"127.0.0.1:0\"\n\
+        "ledger = {:?}\ninsecure = true\ngrpc_listen = \"127.0.0.1:{port}\"\nhttp_listen = \"127.0.0.1:0\"\n\
          commit_interval = \"50ms\"\nlongest_gap = \"90s\"\n",
         folder.join("ledger.db")
     );

@@ -28,7 +28,7 @@ fn start(folder: &Path, grpc: u16, http: u16) -> Result<Process> {
     std::fs::create_dir(&disk)?;
     let config = folder.join("collector.toml");
     let text = format!(
-        "ledger = \"{}\"\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
+        "ledger = \"{}\"\ninsecure = true\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
          commit_interval = \"100ms\"\nlongest_gap = \"90s\"\n[archive]\nenabled = false\n",
         disk.join("ledger.db").display()
     );

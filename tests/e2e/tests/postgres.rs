@@ -37,7 +37,7 @@ fn start(folder: &Path, name: &str, ledger: &str) -> Result<(Process, u16)> {
     let port = net::free_port()?;
     let config = folder.join(format!("{name}.toml"));
     let text = format!(
-        "ledger = {ledger:?}\ngrpc_listen = \"127.0.0.1:{port}\"\nhttp_listen = \"127.0.0.1:0\"\n\
+        "ledger = {ledger:?}\ninsecure = true\ngrpc_listen = \"127.0.0.1:{port}\"\nhttp_listen = \"127.0.0.1:0\"\n\
          commit_interval = \"50ms\"\nlongest_gap = \"90s\"\n"
     );
     std::fs::write(&config, text)?;

@@ -53,7 +53,7 @@ impl Scene {
         let (grpc, http) = (net::free_port()?, net::free_port()?);
         let config = folder.path().join("collector.toml");
         let text = format!(
-            "ledger = {ledger:?}\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
+            "ledger = {ledger:?}\ninsecure = true\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
              commit_interval = \"50ms\"\nlongest_gap = \"90s\"\n[archive]\nenabled = false\n"
         );
         fs::write(&config, text)?;

@@ -27,6 +27,7 @@ fn config(folder: &Path, step_ms: u64, [grpc, http]: [u16; 2]) -> anyhow::Result
         "# The quickstart's collector. For a real one see collector/packaging/collector.toml.\n\
          ledger = {:?}\n\
          fleet = {:?}\n\
+         insecure = true\n\
          grpc_listen = \"127.0.0.1:{grpc}\"\n\
          http_listen = \"127.0.0.1:{http}\"\n\
          commit_interval = \"100ms\"\n\

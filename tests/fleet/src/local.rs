@@ -35,6 +35,7 @@ fn config(folder: &Path, endpoint: &str) -> anyhow::Result<Config> {
     let path = folder.join("agent.toml");
     let text = format!(
         "# This machine's agent in the quickstart. For a real one see agent/packaging/agent.toml.\n\
+         insecure = true\n\
          collector = \"{endpoint}\"\n\
          spool_dir = {:?}\n\
          batch_span = \"5s\"\n",

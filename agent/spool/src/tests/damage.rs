@@ -1,7 +1,7 @@
 //! Bytes that changed after they were synced.
 
 use super::*;
-use crate::Damage;
+use crate::{Damage, SEQUENCE_FIRST_MAX};
 
 /// Offset of the first record below the header that the tests use.
 const START: usize = 28 + 6;
@@ -54,6 +54,42 @@ fn a_segment_without_a_sound_head_is_set_aside_whole() {
         spool.append(&[b"two"]).unwrap();
         assert_eq!(payloads(&mut spool), [b"two"]);
     }
+}
+
+/// Found by fuzzing: a record 0 was counted and never read, and numbers that ran out were used again.
+#[test]
+fn a_segment_that_begins_where_none_can_is_set_aside_and_never_begun() {
+    for first in [0, SEQUENCE_FIRST_MAX + 1, u64::MAX] {
+        let disk = SimDisk::default();
+        drop(with_records(&disk, &[b"one"]));
+        disk.tamper(&segment_path(1), |bytes| {
+            bytes[16..24].copy_from_slice(&first.to_le_bytes());
+            let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..24]), b"header");
+            bytes[24..28].copy_from_slice(&crc.to_le_bytes());
+        });
+        let (mut spool, recovery) = open(&disk);
+        assert_eq!((recovery.records, recovery.damaged.len()), (0, 1), "{first}");
+        assert!(matches!(spool.begin_segment(b"header", first), Err(SpoolError::Sequence { .. })));
+        spool.begin_segment(b"header", SEQUENCE_FIRST_MAX).unwrap();
+        assert_eq!(spool.append(&[b"one", b"two"]).unwrap(), SEQUENCE_FIRST_MAX + 1);
+        assert_eq!(payloads(&mut spool), [b"one", b"two"]);
+    }
+}
+
+#[test]
+fn a_file_with_the_last_number_there_is_is_left_alone_and_not_written_over() {
+    let disk = SimDisk::default();
+    drop(with_records(&disk, &[b"one"]));
+    let fs: &dyn crate::Filesystem = &disk;
+    let last = folder().join(format!("{}.segment", u64::MAX));
+    fs.create(&last).unwrap().write_at(0, b"mine").unwrap();
+    let (mut spool, _) = open(&disk);
+    for first in 2..5 {
+        spool.begin_segment(b"header", first).unwrap();
+        spool.append(&[b"two"]).unwrap();
+    }
+    assert_eq!(payloads(&mut spool), [b"one", b"two", b"two", b"two"]);
+    assert_eq!(disk.contents(&last).unwrap(), b"mine");
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl Links {
         // It connects at its first use, and again after it was lost.
         let connect = move |endpoint: Endpoint| -> Connecting {
             let channel = links.shared[at].get_or_init(|| endpoint.connect_lazy()).clone();
-            Box::pin(async move { Ok(channel) })
+            Box::pin(async move { Ok(channel.into()) })
         };
         upload::run_over(&connect, config, spool, events, cancel).await
     }

@@ -75,7 +75,7 @@ impl Agent {
         let connector = Connector { network: Arc::clone(start.network), machine: start.machine };
         let connect = move |endpoint: Endpoint| -> Connecting {
             let connector = connector.clone();
-            Box::pin(async move { endpoint.connect_with_connector(connector).await })
+            Box::pin(async move { Ok(endpoint.connect_with_connector(connector).await?.into()) })
         };
         let cancel = CancellationToken::new();
         let (handle, cancelled) = (spool.clone(), cancel.clone());
