@@ -14,8 +14,10 @@ use crate::config::Config;
 use crate::costing::MonthCosts;
 use crate::export::cost::CostsView;
 use crate::export::{Exporter, Health, Sites, Tally, watch_costs, watch_totals};
+use crate::export::remote_write::{RemoteWrite, StartError};
 use crate::fleet::{Fleet, FleetError};
 use crate::http;
+use crate::ingest::events::wall_ms;
 use crate::ingest::{Ingest, TelemetryService};
 use crate::latest::Latest;
 use crate::store::{self, Access, StoreError};
@@ -36,6 +38,8 @@ pub enum AppError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Register(#[from] FleetError),
+    #[error(transparent)]
+    RemoteWrite(#[from] StartError),
     #[error("cannot listen on {address} for {what}: {reason}")]
     Listen { what: &'static str, address: SocketAddr, reason: String },
     #[error("cannot {operation}: {reason}")]
@@ -67,6 +71,7 @@ pub struct Running {
     ingest: Arc<Ingest>,
     standing: Arc<Standing>,
     servers: Servers,
+    remote_write: Option<RemoteWrite>,
     /// Work that keeps `/metrics` fresh; ended with the collector.
     background: JoinSet<()>,
 }
@@ -116,7 +121,12 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let watched = Arc::new(watched);
     let mender = Arc::clone(&watched);
     background.spawn(async move { mender.mend().await });
-    let ingest = Ingest::start(watched, Arc::clone(&latest), Arc::clone(&health), config.ingest, None);
+    let remote_write = match config.remote_write {
+        Some(options) => Some(RemoteWrite::start(options, &health, Arc::new(wall_ms))?),
+        None => None,
+    };
+    let tap = remote_write.as_ref().map(RemoteWrite::tap);
+    let ingest = Ingest::start(watched, Arc::clone(&latest), Arc::clone(&health), config.ingest, tap);
     let totals = watch_totals(Arc::clone(&ledger), Arc::clone(&tally), Arc::clone(&health));
     background.spawn(totals);
     let exporter = Exporter {
@@ -131,7 +141,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     let router = http::router(Arc::new(exporter), readiness(&standing, keeper));
     let servers = Servers::start(grpc, TelemetryService(Arc::clone(&ingest)), http_listener, router);
     tracing::info!(grpc = %grpc_addr, http = %http_addr, ledger = %config.ledger, "serving");
-    Ok(Running { grpc_addr, http_addr, ledger, latest, ingest, standing, servers, background })
+    Ok(Running { grpc_addr, http_addr, ledger, latest, ingest, standing, servers, remote_write, background })
 }
 
 impl Running {
@@ -139,6 +149,9 @@ impl Running {
     pub async fn stop(mut self) -> Result<(), AppError> {
         let drained = self.ingest.drain().await.map_err(AppError::LastCommit);
         self.servers.stop().await;
+        if let Some(remote_write) = self.remote_write {
+            remote_write.stop().await;
+        }
         self.background.shutdown().await;
         drained
     }

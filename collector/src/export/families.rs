@@ -139,6 +139,23 @@ families! {
     BUILD_INFO = "gpuledger_collector_build_info", Gauge, "",
         "Version of the collector.";
 
+    REMOTE_WRITE_SAMPLES = "gpuledger_remote_write_samples_total", Counter, "",
+        "Samples that the remote write receiver has taken, stale markers included.";
+    REMOTE_WRITE_DROPPED = "gpuledger_remote_write_dropped_total", Counter, "",
+        "Samples that remote write gave up by reason: refused, in_doubt (refused when sent again: most likely stored), not_written, or ahead (of the clock).";
+    REMOTE_WRITE_BATCHES_DROPPED = "gpuledger_remote_write_dropped_batches_total", Counter, "",
+        "Batches that never came to be samples by reason: queue_full, queue_failed (not written) or unreadable.";
+    REMOTE_WRITE_RETRIED = "gpuledger_remote_write_retried_total", Counter, "",
+        "Requests of remote write that were sent again.";
+    REMOTE_WRITE_FAILED = "gpuledger_remote_write_failed_total", Counter, "",
+        "Requests of remote write that the receiver did not take, those that were sent again included.";
+    REMOTE_WRITE_QUEUE = "gpuledger_remote_write_queue_bytes", Gauge, "bytes",
+        "Batches that wait on the disk for the remote write receiver.";
+    REMOTE_WRITE_AGE = "gpuledger_remote_write_queue_age_seconds", Gauge, "seconds",
+        "How long the oldest batch has waited for the remote write receiver; 0 while none does.";
+    REMOTE_WRITE_LAST_SUCCESS = "gpuledger_remote_write_last_success_timestamp_seconds", Gauge, "seconds",
+        "When the remote write receiver last took samples; 0 before the first time.";
+
     PROCESS_CPU = "process_cpu_seconds_total", Counter, "seconds",
         "Total user and system CPU time spent in seconds.";
     PROCESS_RESIDENT = "process_resident_memory_bytes", Gauge, "bytes",

@@ -136,6 +136,11 @@ impl Health {
         drop(self.registry.register(Box::new(self.ledger_bytes.clone())));
     }
 
+    /// Where parts that are not always there put their counters.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// As a scrape would show it.
     #[cfg(test)]
     pub fn text(&self) -> String {
@@ -165,11 +170,11 @@ impl Health {
     }
 }
 
-fn opts(family: &Family) -> Opts {
+pub(super) fn opts(family: &Family) -> Opts {
     Opts::new(family.name, family.help)
 }
 
-fn registered<C: Collector + Clone + 'static>(
+pub(super) fn registered<C: Collector + Clone + 'static>(
     registry: &Registry,
     collector: C,
 ) -> Result<C, prometheus::Error> {
@@ -177,7 +182,7 @@ fn registered<C: Collector + Clone + 'static>(
     Ok(collector)
 }
 
-fn counters(
+pub(super) fn counters(
     registry: &Registry,
     family: &Family,
     label: &str,

@@ -22,6 +22,7 @@ pub mod process;
 pub mod prometheus;
 pub mod readings;
 mod refresh;
+pub mod remote_write;
 pub mod select;
 pub mod sites;
 pub mod tally;

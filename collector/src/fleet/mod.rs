@@ -11,7 +11,7 @@ pub mod assets_csv;
 mod cells;
 mod error;
 mod hourly_csv;
-mod pattern;
+pub(crate) mod pattern;
 mod prices_csv;
 mod read;
 mod section;

@@ -21,6 +21,7 @@ const MAY_DEPEND: [(&str, &[&str]); 9] = [
         &[
             "gpuledger-units",
             "gpuledger-proto",
+            "gpuledger-spool",
             "gpuledger-tls",
             "gpuledger-ledger",
             "gpuledger-archive",
