@@ -1,8 +1,9 @@
 //! The register's entries: what was bought, for how much, since when it serves and for how long.
 
-use crate::books::{Terms, terms};
+use crate::books::{BookMethod, Terms, terms};
 use crate::decimal;
 use crate::error::TcoError;
+use crate::formulas::{self, Formula};
 use crate::money::Money;
 use jiff::civil::Date;
 
@@ -67,6 +68,16 @@ impl Asset {
             return wrong("number of GPUs", self.gpus.to_string(), "at most 100000");
         }
         terms::check(self)
+    }
+
+    /// The formula of its method.
+    pub fn formula(&self) -> Formula {
+        match &self.terms.method {
+            BookMethod::StraightLine => formulas::STRAIGHT_LINE,
+            BookMethod::SumOfYears => formulas::SUM_OF_YEARS,
+            BookMethod::Declining { .. } => formulas::DECLINING,
+            BookMethod::Units(_) => formulas::UNITS,
+        }
     }
 
     /// Its serial in the register: an asset that moved is one entry for each stay, told apart behind `@`.

@@ -48,6 +48,20 @@ pub enum TcoError {
     )]
     NoRentPrice { model: String, day: Date, earliest: Date },
 
+    #[error(
+        "no rate from {from} to {to} is known on {day}: {}",
+        earliest.map_or_else(
+            || "import one, with its date and source".to_owned(),
+            |earliest| format!("the earliest is of {earliest}; import the rate of that day")
+        )
+    )]
+    NoExchangeRate { from: Currency, to: Currency, day: Date, earliest: Option<Date> },
+
+    #[error(
+        "owner {owner} fits two rules: {first} and {other}; add a rule for {owner:?} itself, or narrow one of them"
+    )]
+    TwoRules { owner: String, first: String, other: String },
+
     #[error("{what} names the site {site:?} but the sites are {known}")]
     UnknownSite { what: String, site: String, known: String },
 

@@ -52,17 +52,10 @@ impl Inputs {
 
 /// Computes the statement.
 pub fn evaluate(inputs: &Inputs) -> Result<Statement, TcoError> {
-    check(inputs)?;
-    let price_days: Vec<Date> = inputs.prices.iter().map(|price| price.effective_from).collect();
-    let (months, segments) = inputs.calendar.segments(inputs.period, &price_days)?;
-    let fleet = resolve(inputs)?;
-    let tally = tally(inputs, &fleet, &segments)?;
-    let pools = pools(inputs, &fleet, &tally, &months, &segments)?;
-    let view =
-        View { inputs, fleet: &fleet, tally: &tally, months: &months, segments: &segments, pools: &pools };
-
+    let prepared = Prepared::new(inputs)?;
+    let view = prepared.view(inputs);
     let groups = view.groups(inputs.by);
-    let shares = allocate(&pools, &tally, &groups, inputs.currency.minor_digits())?;
+    let shares = allocate(view.pools, view.tally, &groups, inputs.currency.minor_digits())?;
     let lines = view.lines(&groups, &shares)?;
     let figures = view.figures(&groups)?;
     let total = money(sum(lines.iter().map(|line| line.amount))?, inputs);
@@ -151,6 +144,32 @@ fn check(inputs: &Inputs) -> Result<(), TcoError> {
         }
     }
     Ok(())
+}
+
+/// Everything that is the same whatever a result is grouped by.
+pub(crate) struct Prepared {
+    fleet: Fleet,
+    tally: Tally,
+    months: Vec<Month>,
+    segments: Vec<Segment>,
+    pools: Vec<Pool>,
+}
+
+impl Prepared {
+    pub(crate) fn new(inputs: &Inputs) -> Result<Self, TcoError> {
+        check(inputs)?;
+        let price_days: Vec<Date> = inputs.prices.iter().map(|price| price.effective_from).collect();
+        let (months, segments) = inputs.calendar.segments(inputs.period, &price_days)?;
+        let fleet = resolve(inputs)?;
+        let tally = tally(inputs, &fleet, &segments)?;
+        let pools = pools(inputs, &fleet, &tally, &months, &segments)?;
+        Ok(Self { fleet, tally, months, segments, pools })
+    }
+
+    pub(crate) fn view<'a>(&'a self, inputs: &'a Inputs) -> View<'a> {
+        let Self { fleet, tally, months, segments, pools } = self;
+        View { inputs, fleet, tally, months, segments, pools }
+    }
 }
 
 /// What all parts of the evaluation look at.

@@ -78,6 +78,28 @@ formulas! {
     SPARES "overhead.spares"
         "failures a GPU and year × cost of one × GPU-hours in service ÷ hours of the year"
         "failure rate; 8760 hours a year, 8784 in leap years";
+    MACRS "books.macrs" "basis × percentage of the year, bonus first, evenly over the months in service" "IRS Publication 946; not tax advice";
+    ECONOMIC "books.economic" "Σ (use × hours × rent − cash cost) ÷ (1 + r)^j + resale ÷ (1 + r)^n" "rents to come and resale";
+    STRANDED "books.stranded" "book value − economic value, where that is more than zero" "books side by side";
+    SHOWBACK "showback.row" "share of each cost by its key, held idle time apart by time, rounded by largest remainder" "allocation";
+    STATES "time.states" "hours of the state ÷ hours in service" "ledger and register";
+    CONDITION "assets.condition" "sums over the rows of the GPU" "ledger";
+    OWN_CASH "decide.own_cash" "fixed costs + GPUs × hours × (use × kW + (1 − use) × idle kW) × PUE × price a kWh" "cash cost of a year of owning";
+    RENT_YEAR "decide.rent_year" "paid hours × price × (1 + trend)^(k − 1) × (1 + support) + 12 × (egress + storage)" "rent of year k";
+    PAID_HOURS "decide.paid_hours" "useful hours ÷ (throughput × goodput × (1 − idle share))" "hours that must be paid for the same work";
+    SAME_CAPACITY "decide.same_capacity" "GPUs × hours of the year ÷ throughput × price × (1 + support) + 12 × (egress + storage)" "rent of the capacity that is owned";
+    BREAK_EVEN "decide.break_even" "F ÷ (N × 8760 × (p − v)): fixed cost of a year, GPUs, rent and variable cost of a useful hour" "above it owning is cheaper; above 1 renting always is";
+    PAYBACK "decide.payback" "purchase ÷ (rent − own cash cost), in months" "cash against cash: depreciation is no part of it";
+    NPV_OWN "decide.npv_own" "−C + Σ(−cash(1 − t) + tax depreciation × t) ÷ (1 + r)^k + (S − t(S − tax basis)) ÷ (1 + r)^n" "after tax, at the end of each year";
+    NPV_RENT "decide.npv_rent" "−Σ rent(1 − t) ÷ (1 + r)^k" "after tax, at the end of each year";
+    ADVANTAGE "decide.advantage" "present value of owning − present value of renting" "positive: owning is better";
+    IRR "decide.irr" "the rate at which what owning saves is worth its purchase" "every root is told where there are several";
+    LEVELISED "decide.levelised" "Σ costₜ ÷ (1 + r)^t ÷ Σ useful hoursₜ ÷ (1 + r)^t, the residual as a negative cost" "levelised cost of a useful GPU-hour";
+    SAVING "decide.saving" "1 − levelised cost of owning ÷ levelised cost of renting" "same work";
+    SPEND_SAVING "scenario.saving" "spending before − spending after" "as told";
+    SPEND_NET "scenario.net" "saving × years − investment, and the same of what comes later" "as told";
+    SPLIT "decide.split" "own the n-th GPU where its hours of use a year exceed F ÷ (p − v); rent the hours above" "load duration curve";
+    MARKET "decide.market" "free hours × price of the day × (1 − fee) × sold share − energy of those hours" "what free time would have earned";
 }
 
 #[cfg(test)]

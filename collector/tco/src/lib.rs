@@ -9,9 +9,21 @@
 //! 4. [`allocation`] splits the pools over months, models, nodes, owners or sites, to the smallest unit;
 //! 5. [`rent`] says what renting would have cost; [`evaluate`](mod@evaluate) puts it together.
 //!
+//! What goes in, and what else comes out:
+//!
+//! | modules | |
+//! |---|---|
+//! | [`register`], [`asset`] | what was bought: components, stays, financing; what the engine takes of it |
+//! | [`books`] | book, tax and economic value of an asset, side by side |
+//! | [`energy`], [`time_of_use`], [`supply`], [`power_bill`], [`carbon`] | electricity: prices by hour, demand, taxes, emissions |
+//! | [`facility`], [`failures`] | sites, colocation, overheads and their keys, capital charge, spares |
+//! | [`centres`], [`shares`], [`showback`], [`concentration`] | who pays: cost centres, bases, idle time apart, tenants |
+//! | [`exchange`], [`money`] | amounts in their currency, and dated conversions |
+//! | [`decide`], [`scenario`] | own or rent, sensitivity, best split, business models; claims put to the test |
+//! | [`statement`], [`sheet`], [`sheets`], [`formulas`] | results: lines and rows, each with formula, inputs and sources |
+//!
 //! Beside that way stand the functions of a spreadsheet, each with its formula, range and source:
-//! [`finance`] (time value of money) and [`depreciation`]; and [`shares`], [`failures`] and
-//! [`power_bill`], the parts of other computations.
+//! [`finance`] (time value of money) and [`depreciation`].
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic)]
 // Tests compute what they expect in the plain way.
@@ -22,12 +34,16 @@ pub mod asset;
 pub mod books;
 pub mod calendar;
 pub mod carbon;
+pub mod centres;
 mod compare;
+pub mod concentration;
+pub mod decide;
 pub mod decimal;
 pub mod depreciation;
 pub mod energy;
 mod error;
 pub mod evaluate;
+pub mod exchange;
 pub mod facility;
 pub mod failures;
 mod figures;
@@ -39,8 +55,12 @@ pub mod power_bill;
 mod powers;
 pub mod register;
 pub mod rent;
+pub mod scenario;
 pub mod service;
 pub mod shares;
+pub mod sheet;
+pub mod sheets;
+pub mod showback;
 pub mod statement;
 pub mod supply;
 pub mod tally;

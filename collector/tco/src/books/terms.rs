@@ -92,6 +92,25 @@ pub enum Change {
     Disposal { share: Decimal, proceeds: Decimal, selling_cost: Decimal },
 }
 
+impl Change {
+    /// Its amounts by a function, such as one into another currency.
+    pub(crate) fn convert(
+        &mut self,
+        of: &impl Fn(Decimal) -> Result<Decimal, TcoError>,
+    ) -> Result<(), TcoError> {
+        let amounts = match self {
+            Self::Estimate { salvage, .. } => [Some(salvage), None],
+            Self::Impairment { loss, .. } => [Some(loss), None],
+            Self::Reversal { amount } => [Some(amount), None],
+            Self::Disposal { proceeds, selling_cost, .. } => [Some(proceeds), Some(selling_cost)],
+        };
+        for amount in amounts.into_iter().flatten() {
+            *amount = of(*amount)?;
+        }
+        Ok(())
+    }
+}
+
 /// The time for which an asset stands where its entry says: it moved there, or away, or neither.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stay {

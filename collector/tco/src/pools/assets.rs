@@ -75,12 +75,7 @@ impl OfAsset<'_> {
                 return Ok(formulas::ANEW);
             }
         }
-        Ok(match &self.asset.terms.method {
-            BookMethod::StraightLine => formulas::STRAIGHT_LINE,
-            BookMethod::SumOfYears => formulas::SUM_OF_YEARS,
-            BookMethod::Declining { .. } => formulas::DECLINING,
-            BookMethod::Units(_) => formulas::UNITS,
-        })
+        Ok(self.asset.formula())
     }
 
     /// Cost, salvage, life and factor, and every change of them up to the end of the stretch.
