@@ -45,7 +45,14 @@ pub trait Columnar: Copy + Default {
     const LAYOUT: Layout;
 
     /// The columns as they are stored; an error where a value needs more than 63 bits.
-    fn columns(&self) -> Result<Vec<Option<i64>>, LedgerError>;
+    fn columns(&self) -> Result<Vec<Option<i64>>, LedgerError> {
+        let mut columns = Vec::with_capacity(Self::LAYOUT.len());
+        self.put_columns(&mut columns)?;
+        Ok(columns)
+    }
+
+    /// [`Columnar::columns`] behind what is there.
+    fn put_columns(&self, into: &mut Vec<Option<i64>>) -> Result<(), LedgerError>;
 
     /// From as many values as the layout has columns.
     fn from_columns(values: &[Option<i64>]) -> Result<Self, Unfit>;
@@ -74,9 +81,9 @@ impl Columnar for GpuHour {
         maxima: &["power_max_mw", "temperature_max_mc"],
     };
 
-    fn columns(&self) -> Result<Vec<Option<i64>>, LedgerError> {
+    fn put_columns(&self, into: &mut Vec<Option<i64>>) -> Result<(), LedgerError> {
         let (memory_hi, memory_lo) = halves(self.memory_byte_ms)?;
-        Ok(vec![
+        into.extend([
             stored(self.active_ms.0, "active_ms")?,
             stored(self.held_ms.0, "held_ms")?,
             stored(self.free_ms.0, "free_ms")?,
@@ -93,7 +100,8 @@ impl Columnar for GpuHour {
             Some(memory_lo),
             self.power_max_mw.map_or(Ok(None), |power| stored(power.0, "power_max_mw"))?,
             self.temperature_max_mc.map(|temperature| temperature.0),
-        ])
+        ]);
+        Ok(())
     }
 
     fn from_columns(values: &[Option<i64>]) -> Result<Self, Unfit> {
@@ -137,9 +145,9 @@ impl Columnar for NodeHour {
         maxima: &["power_max_mw"],
     };
 
-    fn columns(&self) -> Result<Vec<Option<i64>>, LedgerError> {
+    fn put_columns(&self, into: &mut Vec<Option<i64>>) -> Result<(), LedgerError> {
         let (memory_hi, memory_lo) = halves(self.memory_byte_ms)?;
-        Ok(vec![
+        into.extend([
             stored(self.observed_ms.0, "observed_ms")?,
             stored(self.counter_mj.0, "counter_mj")?,
             stored(self.gap_mj.0, "gap_mj")?,
@@ -151,7 +159,8 @@ impl Columnar for NodeHour {
             Some(memory_hi),
             Some(memory_lo),
             self.power_max_mw.map_or(Ok(None), |power| stored(power.0, "power_max_mw"))?,
-        ])
+        ]);
+        Ok(())
     }
 
     fn from_columns(values: &[Option<i64>]) -> Result<Self, Unfit> {

@@ -1,12 +1,12 @@
 //! One transaction for all nodes that changed.
 
-use super::rows::{GPU_HOUR, NODE_HOUR, unsigned};
+use super::rows::{GPU_HOUR, NODE_HOUR, Table, unsigned};
 use super::{fault, key};
-use crate::columns::Columnar as _;
-use crate::{CommitOutcome, GpuKey, LedgerError, NodeCommit, NodeKey, NodeState};
+use crate::columns::Columnar;
+use crate::{CommitOutcome, GpuKey, LedgerError, NodeCommit, NodeKey, OwnerKey};
 use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_units::Overflow;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior};
 use std::collections::BTreeSet;
 
 pub(super) const OPERATION: &str = "commit rows";
@@ -15,34 +15,92 @@ pub(super) const OPERATION: &str = "commit rows";
 pub fn all(connection: &mut Connection, commits: &[NodeCommit]) -> Result<Vec<CommitOutcome>, LedgerError> {
     let transaction =
         Transaction::new(connection, TransactionBehavior::Immediate).map_err(fault::at(OPERATION))?;
-    let statements = Statements { gpu_hour: GPU_HOUR.upsert(), node_hour: NODE_HOUR.upsert() };
     let mut outcomes = Vec::with_capacity(commits.len());
-    for commit in commits {
-        let outcome = if in_place(&transaction, commit)? {
-            write(&transaction, &statements, commit)?;
-            CommitOutcome::Committed
-        } else {
-            CommitOutcome::Moved
-        };
-        outcomes.push(outcome);
+    {
+        let mut rows = Statements::prepare(&transaction)?;
+        let mut owners = BTreeSet::new();
+        for commit in commits {
+            let outcome = if in_place(&transaction, commit, &mut owners)? {
+                write(&transaction, &mut rows, commit)?;
+                CommitOutcome::Committed
+            } else {
+                CommitOutcome::Moved
+            };
+            outcomes.push(outcome);
+        }
     }
     transaction.commit().map_err(fault::at(OPERATION))?;
     Ok(outcomes)
 }
 
-struct Statements {
-    gpu_hour: String,
-    node_hour: String,
+/// What is prepared once for all nodes of a commit.
+struct Statements<'t> {
+    gpu_hours: Adding<'t>,
+    node_hours: Adding<'t>,
+    node_span: CachedStatement<'t>,
+    gpu_spans: CachedStatement<'t>,
+}
+
+impl<'t> Statements<'t> {
+    fn prepare(transaction: &'t Transaction<'_>) -> Result<Self, LedgerError> {
+        let spans = |table: &str, keys: &str| {
+            let sql = format!(
+                "UPDATE {table} SET first_ms = min(coalesce(first_ms, ?2), ?2), \
+                 last_ms = max(coalesce(last_ms, ?3), ?3) WHERE {keys}"
+            );
+            transaction.prepare_cached(&sql).map_err(fault::at(OPERATION))
+        };
+        Ok(Self {
+            gpu_hours: Adding::to(&GPU_HOUR, transaction)?,
+            node_hours: Adding::to(&NODE_HOUR, transaction)?,
+            node_span: spans("node", "key = ?1")?,
+            gpu_spans: spans("gpu", "key BETWEEN ?1 AND ?4")?,
+        })
+    }
+}
+
+/// Adds rows to those of a table.
+struct Adding<'t> {
+    add: CachedStatement<'t>,
+    insert: CachedStatement<'t>,
+    columns: Vec<Option<i64>>,
+}
+
+impl<'t> Adding<'t> {
+    fn to(table: &Table, transaction: &'t Transaction<'_>) -> Result<Self, LedgerError> {
+        let prepare = |sql: String| transaction.prepare_cached(&sql).map_err(fault::at(OPERATION));
+        Ok(Self { add: prepare(table.add())?, insert: prepare(table.insert())?, columns: Vec::new() })
+    }
+
+    /// Nearly every row is there already: each hour begins once.
+    fn put(&mut self, key: i64, row: &impl Columnar) -> Result<(), LedgerError> {
+        self.columns.clear();
+        self.columns.push(Some(key));
+        row.put_columns(&mut self.columns)?;
+        if Self::run(&mut self.add, &self.columns)? == 0 {
+            Self::run(&mut self.insert, &self.columns)?;
+        }
+        Ok(())
+    }
+
+    fn run(statement: &mut CachedStatement<'_>, columns: &[Option<i64>]) -> Result<usize, LedgerError> {
+        let bound = columns.iter().zip(1..).try_for_each(|(value, n)| statement.raw_bind_parameter(n, value));
+        bound.and_then(|()| statement.raw_execute()).map_err(fault::at(OPERATION))
+    }
 }
 
 /// Whether version and sequences are the ones that the fold started from, every GPU that it has rows
 /// of is the node's own or taken over, and every owner is known.
-fn in_place(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<bool, LedgerError> {
+fn in_place(
+    transaction: &Transaction<'_>,
+    commit: &NodeCommit,
+    owners: &mut BTreeSet<OwnerKey>,
+) -> Result<bool, LedgerError> {
     Ok(version(transaction, commit.node)? == Some(commit.base_version)
         && takes_what_is_there(transaction, commit)?
         && sequences_are_its_own(transaction, commit)?
         && gpus_are_its_own(transaction, commit)?
-        && owners_are_known(transaction, commit)?)
+        && owners_are_known(transaction, commit, owners)?)
 }
 
 /// The version of a node's state; `None` where the node is not registered, which is what a ledger that
@@ -50,7 +108,7 @@ fn in_place(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<bool, 
 fn version(transaction: &Transaction<'_>, node: NodeKey) -> Result<Option<u64>, LedgerError> {
     transaction
         .prepare_cached(
-            "SELECT coalesce(version, 0) FROM node LEFT JOIN node_state ON node = key WHERE key = ?1",
+            "SELECT version FROM node_state WHERE node = ?1 UNION ALL SELECT 0 FROM node WHERE key = ?1 LIMIT 1",
         )
         .and_then(|mut version| version.query_row([node.0], |row| unsigned(row, 0)).optional())
         .map_err(fault::at(OPERATION))
@@ -92,26 +150,44 @@ fn sequences_are_its_own(transaction: &Transaction<'_>, commit: &NodeCommit) -> 
     Ok(true)
 }
 
+/// The GPUs of a node were nearly always registered one after the other, and are looked up at once.
 fn gpus_are_its_own(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<bool, LedgerError> {
-    let taken: BTreeSet<GpuKey> = commit.taken.iter().flat_map(|taken| &taken.gpus).copied().collect();
-    let mut spoken_of: BTreeSet<GpuKey> = commit.gpu_hours.iter().map(|(key, _)| key.gpu).collect();
-    spoken_of.extend(commit.gpus_seen.iter().map(|(gpu, _, _)| gpu));
-    for &gpu in spoken_of.difference(&taken) {
-        if holder(transaction, gpu)? != Some(commit.node) {
+    let of_rows = commit.gpu_hours.iter().map(|(key, _)| key.gpu.0);
+    let mut gpus: Vec<u32> = of_rows.chain(commit.gpus_seen.iter().map(|(gpu, ..)| gpu.0)).collect();
+    gpus.sort_unstable();
+    gpus.dedup();
+    gpus.retain(|gpu| !commit.taken.iter().any(|taken| taken.gpus.contains(&GpuKey(*gpu))));
+    let mut held = transaction
+        .prepare_cached("SELECT count(*) FROM gpu WHERE key BETWEEN ?1 AND ?2 AND node = ?3")
+        .map_err(fault::at(OPERATION))?;
+    for run in gpus.chunk_by(|a, b| a + 1 == *b) {
+        let (first, last) = (run[0], run[run.len() - 1]);
+        let of_node: u32 =
+            held.query_row((first, last, commit.node.0), |row| row.get(0)).map_err(fault::at(OPERATION))?;
+        if of_node != last - first + 1 {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn owners_are_known(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<bool, LedgerError> {
-    let mut known = transaction
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM owner WHERE key = ?1)")
-        .map_err(fault::at(OPERATION))?;
+/// `known` are owners that were found before in this transaction.
+fn owners_are_known(
+    transaction: &Transaction<'_>,
+    commit: &NodeCommit,
+    known: &mut BTreeSet<OwnerKey>,
+) -> Result<bool, LedgerError> {
     for owner in commit.owners() {
-        if !known.query_row([owner.0], |row| row.get(0)).map_err(fault::at(OPERATION))? {
+        if known.contains(&owner) {
+            continue;
+        }
+        let found = transaction
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM owner WHERE key = ?1)")
+            .and_then(|mut found| found.query_row([owner.0], |row| row.get(0)));
+        if !found.map_err(fault::at(OPERATION))? {
             return Ok(false);
         }
+        known.insert(owner);
     }
     Ok(true)
 }
@@ -126,39 +202,23 @@ fn holder(transaction: &Transaction<'_>, gpu: GpuKey) -> Result<Option<NodeKey>,
 
 fn write(
     transaction: &Transaction<'_>,
-    statements: &Statements,
+    statements: &mut Statements<'_>,
     commit: &NodeCommit,
 ) -> Result<(), LedgerError> {
-    write_rows(transaction, statements, commit)?;
+    for (row_key, row) in &commit.gpu_hours {
+        statements.gpu_hours.put(key::gpu_row(*row_key)?, row)?;
+    }
+    for (hour, row) in &commit.node_hours {
+        statements.node_hours.put(key::node_row(*hour, commit.node)?, row)?;
+    }
     write_taken(transaction, commit)?;
     write_position(transaction, commit)?;
-    write_spans(transaction, commit)
-}
-
-fn write_rows(
-    transaction: &Transaction<'_>,
-    statements: &Statements,
-    commit: &NodeCommit,
-) -> Result<(), LedgerError> {
-    let failed = fault::at(OPERATION);
-    let mut gpu_hour = transaction.prepare_cached(&statements.gpu_hour).map_err(&failed)?;
-    for (row_key, row) in &commit.gpu_hours {
-        let key = Some(key::gpu_row(*row_key)?);
-        let columns = row.columns()?;
-        gpu_hour.execute(params_from_iter(std::iter::once(key).chain(columns))).map_err(&failed)?;
-    }
-    let mut node_hour = transaction.prepare_cached(&statements.node_hour).map_err(&failed)?;
-    for (hour, row) in &commit.node_hours {
-        let key = Some(key::node_row(*hour, commit.node)?);
-        let columns = row.columns()?;
-        node_hour.execute(params_from_iter(std::iter::once(key).chain(columns))).map_err(&failed)?;
-    }
-    Ok(())
+    write_spans(statements, commit)
 }
 
 /// The fold's memory and the sequences that it reached.
 fn write_position(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<(), LedgerError> {
-    put_state(transaction, commit.node, &next_state(commit.base_version, &commit.state)?)?;
+    put_state(transaction, commit.node, next_version(commit.base_version)?, &commit.state)?;
     for advance in &commit.epochs {
         if advance.to < advance.from {
             let Sequence(from) = advance.from;
@@ -175,7 +235,7 @@ fn write_taken(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<(),
     let failed = fault::at(OPERATION);
     let mut gpu = transaction.prepare_cached("UPDATE gpu SET node = ?2 WHERE key = ?1").map_err(&failed)?;
     for taken in &commit.taken {
-        put_state(transaction, taken.from, &next_state(taken.base_version, &taken.state)?)?;
+        put_state(transaction, taken.from, next_version(taken.base_version)?, &taken.state)?;
         for key in &taken.gpus {
             gpu.execute((key.0, commit.node.0)).map_err(&failed)?;
         }
@@ -183,19 +243,24 @@ fn write_taken(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<(),
     Ok(())
 }
 
-fn next_state(base_version: u64, state: &[u8]) -> Result<NodeState, LedgerError> {
-    let version = base_version.checked_add(1).ok_or(Overflow("version"))?;
-    Ok(NodeState { version, blob: state.to_vec() })
+fn next_version(base_version: u64) -> Result<u64, LedgerError> {
+    Ok(base_version.checked_add(1).ok_or(Overflow("version"))?)
 }
 
 /// Replaces the fold's memory of a node.
-pub fn put_state(transaction: &Transaction<'_>, node: NodeKey, state: &NodeState) -> Result<(), LedgerError> {
-    let version = integer(state.version, "version")?;
-    transaction
-        .prepare_cached("INSERT OR REPLACE INTO node_state (node, version, state) VALUES (?1, ?2, ?3)")
-        .and_then(|mut put| put.execute((node.0, version, &state.blob)))
-        .map_err(fault::at(OPERATION))?;
-    Ok(())
+pub fn put_state(
+    transaction: &Transaction<'_>,
+    node: NodeKey,
+    version: u64,
+    state: &[u8],
+) -> Result<(), LedgerError> {
+    let version = integer(version, "version")?;
+    put_row(
+        transaction,
+        "UPDATE node_state SET version = ?2, state = ?3 WHERE node = ?1",
+        "INSERT INTO node_state (node, version, state) VALUES (?1, ?2, ?3)",
+        &[&node.0, &version, &state],
+    )
 }
 
 /// Sets how far an epoch of a node is committed.
@@ -206,34 +271,49 @@ pub fn put_epoch(
     to: Sequence,
 ) -> Result<(), LedgerError> {
     let to = integer(to.0, "sequence")?;
-    transaction
-        .prepare_cached("INSERT OR REPLACE INTO epoch (epoch, node, sequence) VALUES (?1, ?2, ?3)")
-        .and_then(|mut put| put.execute((epoch.0.as_bytes(), node.0, to)))
-        .map_err(fault::at(OPERATION))?;
+    put_row(
+        transaction,
+        "UPDATE epoch SET node = ?2, sequence = ?3 WHERE epoch = ?1",
+        "INSERT INTO epoch (epoch, node, sequence) VALUES (?1, ?2, ?3)",
+        &[epoch.0.as_bytes(), &node.0, &to],
+    )
+}
+
+/// Changes the row that is there nearly always, which looks up no other table; else adds it.
+fn put_row(
+    transaction: &Transaction<'_>,
+    update: &str,
+    insert: &str,
+    values: &[&dyn ToSql],
+) -> Result<(), LedgerError> {
+    let run = |sql: &str| transaction.prepare_cached(sql).and_then(|mut put| put.execute(values));
+    match run(update) {
+        Ok(0) => run(insert).map(drop),
+        done => done.map(drop),
+    }
+    .map_err(fault::at(OPERATION))
+}
+
+/// First and last instant of the node and its GPUs, in the register. Neighbours that were seen for the same
+/// time are told at once.
+fn write_spans(statements: &mut Statements<'_>, commit: &NodeCommit) -> Result<(), LedgerError> {
+    let failed = fault::at(OPERATION);
+    if let Some((first, last)) = commit.seen {
+        let span = (commit.node.0, integer(first, "first_ms")?, integer(last, "last_ms")?);
+        statements.node_span.execute(span).map_err(&failed)?;
+    }
+    let alike = |a: &GpuSeen, b: &GpuSeen| a.0.0 + 1 == b.0.0 && (a.1, a.2) == (b.1, b.2);
+    for run in commit.gpus_seen.chunk_by(alike) {
+        let (GpuKey(from), first, last) = run[0];
+        let GpuKey(to) = run[run.len() - 1].0;
+        let span = (from, integer(first, "first_ms")?, integer(last, "last_ms")?, to);
+        statements.gpu_spans.execute(span).map_err(&failed)?;
+    }
     Ok(())
 }
 
-/// First and last instant of the node and its GPUs, in the register.
-fn write_spans(transaction: &Transaction<'_>, commit: &NodeCommit) -> Result<(), LedgerError> {
-    let failed = fault::at(OPERATION);
-    let sql = |table: &str| {
-        format!(
-            "UPDATE {table} SET first_ms = min(coalesce(first_ms, ?2), ?2), \
-             last_ms = max(coalesce(last_ms, ?3), ?3) WHERE key = ?1"
-        )
-    };
-    if let Some((first, last)) = commit.seen {
-        let mut node = transaction.prepare_cached(&sql("node")).map_err(&failed)?;
-        let span = (commit.node.0, integer(first, "first_ms")?, integer(last, "last_ms")?);
-        node.execute(span).map_err(&failed)?;
-    }
-    let mut gpu = transaction.prepare_cached(&sql("gpu")).map_err(&failed)?;
-    for (gpu_key, first, last) in &commit.gpus_seen {
-        let span = (gpu_key.0, integer(*first, "first_ms")?, integer(*last, "last_ms")?);
-        gpu.execute(span).map_err(&failed)?;
-    }
-    Ok(())
-}
+/// A GPU, and the first and last instant of what is told of it.
+type GpuSeen = (GpuKey, u64, u64);
 
 fn integer(value: u64, what: &'static str) -> Result<i64, LedgerError> {
     i64::try_from(value).map_err(|_| Overflow(what).into())

@@ -1,6 +1,6 @@
 //! The tables of hour rows: the SQL that adds, reads and sums them. [`crate::columns`] knows their columns.
 
-use crate::columns::{Columnar, LO_BITS, LO_MASK, Layout};
+use crate::columns::{Columnar, LO_BITS, LO_MASK, Layout, MEMORY};
 use crate::{GpuHour, LedgerError, NodeHour};
 use gpuledger_units::Overflow;
 use rusqlite::Row;
@@ -22,26 +22,40 @@ pub const NODE_EXPIRED: Table = Table { name: "node_expired", layout: NodeHour::
 impl Table {
     /// Inserts a row or adds to the one that is there.
     pub fn upsert(&self) -> String {
+        let added = self.added(|c| format!("excluded.{c}"));
+        format!("{} ON CONFLICT (key) DO UPDATE SET {added}", self.insert())
+    }
+
+    /// Inserts a row that is not there.
+    pub fn insert(&self) -> String {
         let names: Vec<&str> = self.layout.names().collect();
         let places: Vec<String> = (2..names.len() + 2).map(|n| format!("?{n}")).collect();
-        let mut updates: Vec<String> =
-            self.layout.sums.iter().map(|c| format!("{c} = {c} + excluded.{c}")).collect();
-        updates.push(format!(
-            "memory_hi = memory_hi + excluded.memory_hi + ((memory_lo + excluded.memory_lo) >> {LO_BITS})"
-        ));
-        updates.push(format!("memory_lo = (memory_lo + excluded.memory_lo) & {LO_MASK}"));
+        let (names, places) = (names.join(", "), places.join(", "));
+        format!("INSERT INTO {} (key, {names}) VALUES (?1, {places})", self.name)
+    }
+
+    /// Adds to a row that is there, which is cheaper than [`Table::upsert`]; changes nothing where it is not.
+    pub fn add(&self) -> String {
+        let place = |column: &str| {
+            let at = self.layout.names().position(|name| name == column);
+            at.map_or_else(|| "NULL".to_owned(), |at| format!("?{}", at + 2))
+        };
+        format!("UPDATE {} SET {} WHERE key = ?1", self.name, self.added(place))
+    }
+
+    /// Each column as the sum, or the larger, of what is there and what is given.
+    fn added(&self, given: impl Fn(&str) -> String) -> String {
+        let mut columns: Vec<String> =
+            self.layout.sums.iter().map(|c| format!("{c} = {c} + {}", given(c))).collect();
+        let [hi, lo] = MEMORY.map(&given);
+        columns.push(format!("memory_hi = memory_hi + {hi} + ((memory_lo + {lo}) >> {LO_BITS})"));
+        columns.push(format!("memory_lo = (memory_lo + {lo}) & {LO_MASK}"));
         // max() of a NULL is NULL: each side stands in for the other.
-        let maxima = self.layout.maxima.iter();
-        updates.extend(
-            maxima.map(|c| format!("{c} = max(coalesce({c}, excluded.{c}), coalesce(excluded.{c}, {c}))")),
-        );
-        format!(
-            "INSERT INTO {} (key, {}) VALUES (?1, {}) ON CONFLICT (key) DO UPDATE SET {}",
-            self.name,
-            names.join(", "),
-            places.join(", "),
-            updates.join(", ")
-        )
+        columns.extend(self.layout.maxima.iter().map(|c| {
+            let given = given(c);
+            format!("{c} = max(coalesce({c}, {given}), coalesce({given}, {c}))")
+        }));
+        columns.join(", ")
     }
 
     /// Key and columns of a range of keys, in order.

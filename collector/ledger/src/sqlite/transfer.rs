@@ -157,7 +157,7 @@ fn put(transaction: &Transaction<'_>, statements: &Statements, record: Record) -
         Record::ArchiveLocation(location) => days::set_location(transaction, &location).map_err(failed),
         Record::Node { record, state } => {
             register::put_node(transaction, &record)?;
-            commit::put_state(transaction, record.key, &state)
+            commit::put_state(transaction, record.key, state.version, &state.blob)
         }
         Record::Gpu(record) => register::put_gpu_record(transaction, &record),
         Record::Owner(record) => register::put_owner(transaction, &record),
