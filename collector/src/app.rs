@@ -12,6 +12,7 @@ mod watched;
 
 use crate::config::Config;
 use crate::costing::MonthCosts;
+use crate::export::archive::KeeperView;
 use crate::export::cost::CostsView;
 use crate::export::{Exporter, Health, Sites, Tally, watch_costs, watch_totals};
 use crate::export::remote_write::{RemoteWrite, StartError};
@@ -127,6 +128,7 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
     };
     let tap = remote_write.as_ref().map(RemoteWrite::tap);
     let ingest = Ingest::start(watched, Arc::clone(&latest), Arc::clone(&health), config.ingest, tap);
+    let keeper = archive::keep(&config.archive, opened.archive.as_ref(), &mut background);
     let totals = watch_totals(Arc::clone(&ledger), Arc::clone(&tally), Arc::clone(&health));
     background.spawn(totals);
     let exporter = Exporter {
@@ -134,10 +136,10 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         tally,
         costs: costs(&ledger, fleet.clone(), &health, &mut background),
         health: Arc::clone(&health),
+        keeper: keeper.clone().map(|keeper| -> KeeperView { Box::new(move || keeper.status()) }),
         sites: Arc::new(fleet.map(sites).unwrap_or_default()),
     };
-    background.spawn(size::watch(config.ledger.clone(), health));
-    let keeper = archive::keep(&config.archive, opened.archive.as_ref(), &mut background);
+    background.spawn(size::watch(opened.store, health));
     let router = http::router(Arc::new(exporter), readiness(&standing, keeper));
     let servers = Servers::start(grpc, TelemetryService(Arc::clone(&ingest)), http_listener, router);
     tracing::info!(grpc = %grpc_addr, http = %http_addr, ledger = %config.ledger, "serving");

@@ -194,6 +194,10 @@ impl Store for PostgresLedger {
         read!(self, "check the ledger", Long, tx => check::faults(tx))
     }
 
+    async fn size_bytes(&self) -> Result<u64, LedgerError> {
+        read!(self, "ask for the size of the database", Short, tx => read::size_bytes(tx))
+    }
+
     async fn open_gpu_hours(&self, wanted: &Wanted) -> Result<(GpuHourStream, Vec<DayFile>), LedgerError> {
         self.stream(wanted).await
     }

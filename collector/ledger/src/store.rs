@@ -257,6 +257,8 @@ pub trait Store: Ledger {
     /// Checks what lies in the store: structure of the file and the invariants of the rows. One line for
     /// each fault found; empty means sound.
     async fn check(&self) -> Result<Vec<String>, LedgerError>;
+    /// What the store takes on its disk, its log included; closed days are not in it.
+    async fn size_bytes(&self) -> Result<u64, LedgerError>;
 
     /// The rows that lie in the store, in the order of [`Ledger::gpu_hours`], and the current files of the
     /// range by day, at one moment: that moment lasts until the stream ends or is dropped.

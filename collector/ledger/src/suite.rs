@@ -62,6 +62,7 @@ macro_rules! ledger_suite {
             an_hour_that_cannot_be_kept_is_refused_and_nothing_is_written,
             more_memory_than_63_bits_hold_is_kept_exactly,
             everything_is_there_after_reopening,
+            the_size_on_the_disk_is_told,
             two_writers_of_one_node_commit_once,
             a_sound_ledger_has_no_faults,
             a_gpu_is_taken_over_with_the_memory_of_its_chain,

@@ -1,32 +1,29 @@
-//! How large the ledger is, for `/metrics`.
+//! How large the ledger and the files of its closed days are, for `/metrics`.
 
 use crate::export::Health;
-use crate::store::Location;
-use std::path::{Path, PathBuf};
+use gpuledger_ledger::{FileStatus, Store};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often the size of the ledger's files is looked at.
+/// How often they are looked at.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Tells the size of a file and its log. A database's size is its server's to tell, and the files of
-/// closed days are summed up by whoever keeps them.
-pub async fn watch(ledger: Location, health: Arc<Health>) {
-    let Location::File(ledger) = ledger else { return };
-    let log = log_of(&ledger);
+/// Tells the size of the store and of the files that it knows. What cannot be asked for at present keeps
+/// the size of before: that the ledger does not work is told elsewhere.
+pub async fn watch(store: Arc<dyn Store>, health: Arc<Health>) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
-        let size = |path: &Path| std::fs::metadata(path).map(|file| file.len());
-        if let Ok(bytes) = size(&ledger) {
-            // No log is an empty log.
-            health.ledger_bytes(bytes + size(&log).unwrap_or(0));
+        match store.size_bytes().await {
+            Ok(bytes) => health.ledger_bytes(bytes),
+            Err(error) => tracing::debug!(%error, "the size of the ledger is not known"),
+        }
+        match store.files().await {
+            // What has expired is gone; the others lie there until they are removed.
+            Ok(files) => health.archive_bytes(
+                files.iter().filter(|file| file.status != FileStatus::Expired).map(|file| file.bytes).sum(),
+            ),
+            Err(error) => tracing::debug!(%error, "the size of closed days is not known"),
         }
     }
-}
-
-fn log_of(ledger: &Path) -> PathBuf {
-    let mut log = ledger.as_os_str().to_owned();
-    log.push("-wal");
-    PathBuf::from(log)
 }

@@ -133,7 +133,25 @@ families! {
     REFUSALS = "gpuledger_collector_refusals_total", Counter, "",
         "Streams that were refused by reason: moved, invalid or unavailable.";
     LEDGER_BYTES = "gpuledger_collector_ledger_bytes", Gauge, "bytes",
-        "Size of the ledger.";
+        "Size of the ledger's store: the SQLite file with its log, or the database.";
+    ARCHIVE_BYTES = "gpuledger_archive_bytes", Gauge, "bytes",
+        "Size of the files of closed days.";
+    ARCHIVE_ROUNDS = "gpuledger_archive_rounds_total", Counter, "",
+        "Rounds of closing days by outcome: done or failed.";
+    ARCHIVE_WRITTEN = "gpuledger_archive_files_written_total", Counter, "",
+        "Files written for days that were closed.";
+    ARCHIVE_ROWS = "gpuledger_archive_rows_written_total", Counter, "",
+        "Rows that left the ledger's store for files of closed days.";
+    ARCHIVE_WRITTEN_BYTES = "gpuledger_archive_written_bytes_total", Counter, "bytes",
+        "Bytes written into files of closed days.";
+    ARCHIVE_REMOVED = "gpuledger_archive_files_removed_total", Counter, "",
+        "Superseded files of closed days that were removed.";
+    ARCHIVE_EXPIRED = "gpuledger_archive_files_expired_total", Counter, "",
+        "Files of closed days that were older than what is kept.";
+    ARCHIVE_UNKNOWN = "gpuledger_archive_files_unknown", Gauge, "",
+        "Files in the archive that the ledger does not know, which only gpuledger gc removes.";
+    ARCHIVE_LAST_SUCCESS = "gpuledger_archive_last_success_timestamp_seconds", Gauge, "seconds",
+        "When a round of closing days last did all that there was to do.";
     REFRESH_FAILURES = "gpuledger_collector_refresh_failures_total", Counter, "",
         "Times that totals or costs could not be read anew; the exposition then keeps the older ones.";
     BUILD_INFO = "gpuledger_collector_build_info", Gauge, "",

@@ -1,7 +1,7 @@
 //! The collector's own counters. Ingest and the ledger's writer call them where the thing happens.
 
 use super::families::{
-    BATCHES, BUILD_INFO, COMMIT_SECONDS, COMMITS, Family, GPUS_MOVED, LEDGER_BYTES, NODE_SAMPLES_AHEAD,
+    ARCHIVE_BYTES, BATCHES, BUILD_INFO, COMMIT_SECONDS, COMMITS, Family, GPUS_MOVED, LEDGER_BYTES, NODE_SAMPLES_AHEAD,
     NODES_CONTESTED, POINTS, REFRESH_FAILURES, REFUSALS, STREAMS, STREAMS_OPENED,
 };
 use super::text::Text;
@@ -37,6 +37,7 @@ pub struct Health {
     nodes_contested: IntCounter,
     samples_ahead: IntCounterVec,
     ledger_bytes: IntGauge,
+    archive_bytes: IntGauge,
     refresh_failures: IntCounterVec,
 }
 
@@ -60,6 +61,7 @@ impl Health {
             // A node appears with its first such sample.
             samples_ahead: registered(&registry, IntCounterVec::new(opts(&NODE_SAMPLES_AHEAD), &["node"])?)?,
             ledger_bytes: IntGauge::with_opts(opts(&LEDGER_BYTES))?,
+            archive_bytes: IntGauge::with_opts(opts(&ARCHIVE_BYTES))?,
             refresh_failures: counters(&registry, &REFRESH_FAILURES, "what", &REFRESHED)?,
             registry,
         };
@@ -131,9 +133,18 @@ impl Health {
 
     /// Size of the ledger; until it is known there is no sample.
     pub fn ledger_bytes(&self, bytes: u64) {
-        self.ledger_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.set_size(&self.ledger_bytes, bytes);
+    }
+
+    /// Size of the files of closed days; until it is known there is no sample.
+    pub fn archive_bytes(&self, bytes: u64) {
+        self.set_size(&self.archive_bytes, bytes);
+    }
+
+    fn set_size(&self, gauge: &IntGauge, bytes: u64) {
+        gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         // Registered by the first size; afterwards this is refused and changes nothing.
-        drop(self.registry.register(Box::new(self.ledger_bytes.clone())));
+        drop(self.registry.register(Box::new(gauge.clone())));
     }
 
     /// Where parts that are not always there put their counters.

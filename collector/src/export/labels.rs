@@ -12,6 +12,12 @@ impl<'a> Block<'a> {
         page.extend_from_slice(self.0);
     }
 
+    /// Writes the labels of a block that has some, and a tail.
+    pub(super) fn push_tailed(self, page: &mut Vec<u8>, tail: &Tail) {
+        page.extend_from_slice(self.0.strip_suffix(b"}").unwrap_or_default());
+        page.extend_from_slice(&tail.0);
+    }
+
     /// Writes these labels and more. A label without a value is left out: to Prometheus it is the same.
     pub(super) fn push_with(self, page: &mut Vec<u8>, more: &[(&str, &str)]) {
         let begin = page.len();
@@ -26,6 +32,20 @@ impl<'a> Block<'a> {
         if page.len() > begin {
             page.push(b'}');
         }
+    }
+}
+
+/// Labels that follow those of a block, rendered once and used with many of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail(Vec<u8>);
+
+impl Tail {
+    /// At least one label with a value.
+    pub fn new(labels: &[(&str, &str)]) -> Self {
+        let mut tail = Vec::new();
+        Block(b"{}").push_with(&mut tail, labels);
+        tail.remove(0);
+        Self(tail)
     }
 }
 

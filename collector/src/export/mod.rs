@@ -5,6 +5,7 @@
 //! | [`readings`] | every metric of the catalogue, who and what a GPU is | latest readings in memory |
 //! | [`totals`] | energy and hours so far, per GPU and for the fleet | the ledger, added up in [`tally`] |
 //! | [`cost`] | cost of the month so far, rent beside it | a statement, computed in the background |
+//! | [`archive`] | what became of closed days | their keeper |
 //! | [`health`], [`process`] | the collector itself | counters, `/proc` |
 //!
 //! [`families`] declares every family that the catalogue does not; [`text`], [`labels`] and [`number`]
@@ -12,6 +13,7 @@
 //! scrape together. A scrape reads memory only: it never waits for the ledger or for money, and ingest
 //! never waits for it. What is absent has no sample; it is never written as zero.
 
+pub mod archive;
 pub mod cost;
 mod devices;
 pub mod families;

@@ -5,15 +5,15 @@
 //! a node sends what waited in its spool, there are samples about the node but not of its readings:
 //! they are of another time.
 
-use super::devices::{Devices, Gpus, METRICS_AT_ONCE, Nodes};
+use super::devices::{Devices, Gpus, Nodes};
 use super::families::{
-    FLEET_GPUS, FLEET_NODES, GPU_ABSENT, GPU_INFO, GPU_OWNER_SHARE, GPU_THROTTLED, NODE_ABSENT, NODE_GPUS,
-    NODE_INFO, NODE_LAST_SAMPLE, NODE_SKEW,
+    FLEET_GPUS, FLEET_NODES, Family, GPU_ABSENT, GPU_INFO, GPU_OWNER_SHARE, GPU_THROTTLED, NODE_ABSENT,
+    NODE_GPUS, NODE_INFO, NODE_LAST_SAMPLE, NODE_SKEW,
 };
-use super::labels::Block;
+use super::labels::{Block, Tail};
 use super::text::Text;
 use crate::latest::{Latest, NodeLatest};
-use gpuledger_proto::catalogue::{CATALOGUE, GPU_HOLDER, GPU_THROTTLE_REASONS, Metric, Scope, Unit};
+use gpuledger_proto::catalogue::{GPU_HOLDER, GPU_THROTTLE_REASONS, Metric, Unit};
 use gpuledger_proto::frame::{DeviceFrame, Holding};
 use gpuledger_proto::ids::NodeName;
 use gpuledger_proto::reading::{Absence, Reading};
@@ -46,16 +46,12 @@ pub fn current(latest: &Latest, now_ms: u64) -> Current {
 pub fn render(text: &mut Text<'_>, nodes: &Nodes<'_>, gpus: &Gpus<'_>) -> io::Result<()> {
     about_nodes(text, nodes)?;
     about_gpus(text, gpus)?;
-    metrics(text, Scope::Gpu, gpus)?;
-    metrics(text, Scope::Node, nodes)?;
+    metrics(text, gpus)?;
+    metrics(text, nodes)?;
     throttling(text, gpus)?;
     owners(text, gpus)?;
-    text.family(&NODE_ABSENT, |samples| {
-        each_absent(Scope::Node, nodes, |block, more| samples.integer(block, more, 1))
-    })?;
-    text.family(&GPU_ABSENT, |samples| {
-        each_absent(Scope::Gpu, gpus, |block, more| samples.integer(block, more, 1))
-    })
+    absences(text, &NODE_ABSENT, nodes)?;
+    absences(text, &GPU_ABSENT, gpus)
 }
 
 /// How many nodes and GPUs report, whatever part of them is asked for.
@@ -105,34 +101,23 @@ fn about_gpus(text: &mut Text<'_>, gpus: &Gpus<'_>) -> io::Result<()> {
     })
 }
 
-/// The metrics of the catalogue that devices of this kind have.
-fn metrics<T: Copy>(text: &mut Text<'_>, scope: Scope, devices: &Devices<'_, T>) -> io::Result<()> {
-    let selection = text.selection();
-    let wanted = |metric: &&Metric| {
-        metric.scope == scope && metric.prometheus.is_some_and(|name| selection.takes_family(name))
-    };
-    let metrics: Vec<&Metric> = CATALOGUE.iter().filter(wanted).collect();
-    for few in metrics.chunks(METRICS_AT_ONCE) {
-        for (metric, column) in devices.columns(few) {
-            text.metric(metric, |samples| {
-                for (block, value) in devices.blocks().zip(column) {
-                    if let Some(value) = value {
-                        samples.scaled(block, value, metric.unit.base_decimals())?;
-                    }
-                }
-                Ok(())
-            })?;
-        }
+/// The metrics of the catalogue.
+fn metrics<T: Copy>(text: &mut Text<'_>, devices: &Devices<'_, T>) -> io::Result<()> {
+    for metric in devices.metrics() {
+        text.metric(metric, |samples| {
+            let decimals = metric.unit.base_decimals();
+            devices.values(metric.id).try_for_each(|(block, value)| samples.scaled(block, value, decimals))
+        })?;
     }
     Ok(())
 }
 
 fn throttling(text: &mut Text<'_>, gpus: &Gpus<'_>) -> io::Result<()> {
     text.family(&GPU_THROTTLED, |samples| {
-        for (block, _, frame) in gpus.sampled() {
-            let Some(Reading::Value(reasons)) = frame.reading(GPU_THROTTLE_REASONS) else { continue };
-            for (bit, reason) in THROTTLE_BITS {
-                samples.integer(block, &[("reason", reason)], i128::from(reasons & bit != 0))?;
+        let bits = THROTTLE_BITS.map(|(bit, reason)| (bit, Tail::new(&[("reason", reason)])));
+        for (block, reasons) in gpus.values(GPU_THROTTLE_REASONS) {
+            for (bit, tail) in &bits {
+                samples.tailed(block, tail, i128::from(reasons & bit != 0), 0)?;
             }
         }
         Ok(())
@@ -164,19 +149,17 @@ fn shares(holding: &Holding) -> BTreeMap<(&'static str, &str, &str), i128> {
 }
 
 /// Each reading that a device should have and has not at present, with the reason.
-fn each_absent<'d, T: Copy>(
-    scope: Scope,
-    devices: &'d Devices<'_, T>,
-    mut write: impl FnMut(Block<'d>, &[(&str, &str)]) -> io::Result<()>,
-) -> io::Result<()> {
-    for (block, _, frame) in devices.sampled() {
-        for metric in CATALOGUE.iter().filter(|metric| metric.scope == scope) {
-            if let Some(reason) = absence(frame, metric) {
-                write(block, &[("reading", metric.name), ("reason", reason)])?;
+fn absences<T: Copy>(text: &mut Text<'_>, family: &Family, devices: &Devices<'_, T>) -> io::Result<()> {
+    text.family(family, |samples| {
+        for (block, frame) in devices.lacking() {
+            for metric in devices.metrics() {
+                if let Some(reason) = absence(frame, metric) {
+                    samples.integer(block, &[("reading", metric.name), ("reason", reason)], 1)?;
+                }
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 fn absence(frame: &DeviceFrame, metric: &Metric) -> Option<&'static str> {

@@ -180,11 +180,6 @@ impl Tally {
         self.stale.notify_one();
     }
 
-    /// Whether there are totals.
-    pub fn is_loaded(&self) -> bool {
-        self.lock().loaded
-    }
-
     /// The sums over all GPUs; `None` until the ledger was added up once.
     pub fn fleet(&self) -> Option<Fleet> {
         let inner = self.lock();

@@ -192,10 +192,14 @@ fn exporter() -> Exporter {
         tally: Arc::new(totals::tests::sample()),
         costs: watch::channel(Some(Arc::new(cost::tests::sample()))).1,
         health: Arc::new(Health::new().unwrap()),
+        keeper: Some(Box::new(archive::tests::sample)),
         sites: Arc::new(Sites::new(vec!["dc1".to_owned()], dc1)),
     };
     exporter.health.ledger_bytes(1);
+    exporter.health.archive_bytes(1);
     exporter.health.samples_ahead("n1", 3);
+    // Its counters are there where something is sent.
+    super::remote_write::events::Events::new(exporter.health.registry()).unwrap();
     exporter
 }
 
@@ -205,7 +209,7 @@ fn scraped(exporter: &Exporter, query: &[(&str, &str)]) -> String {
     let parameters = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let selection = Selection::of(parameters, &exporter.sites).unwrap();
     let mut out = Vec::new();
-    exporter.render_nodes(&mut out, &selection, &nodes.into(), NOW_MS).unwrap();
+    exporter.render_nodes(&mut out, &selection, nodes.into(), NOW_MS).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -292,7 +296,8 @@ fn sites_and_what_has_none_make_the_whole() {
 fn only_families_that_were_asked_for_are_written_and_they_as_always() {
     let exporter = exporter();
     let whole = whole_exposition();
-    let some = scraped(&exporter, &[("family", "gpuledger_gpu_*"), ("family", "gpuledger_collector_streams")]);
+    let some =
+        scraped(&exporter, &[("family", "gpuledger_gpu_*"), ("family", "gpuledger_collector_streams")]);
     let wanted = |line: &&str| {
         let name = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
         let name = name.split([' ', '{']).next().unwrap();

@@ -5,7 +5,7 @@
 //! not written.
 
 use super::families::{Family, Type};
-use super::labels::Block;
+use super::labels::{Block, Tail};
 use super::number;
 use super::select::Selection;
 use gpuledger_proto::catalogue::{Kind, Metric};
@@ -115,6 +115,16 @@ impl Samples<'_> {
         labels.into().push(self.page);
         self.page.push(b' ');
         number::push(self.page, value, decimals);
+        self.page.push(b'\n');
+        Ok(())
+    }
+
+    /// The same with labels that follow those of the block, and for any number.
+    pub fn tailed(&mut self, labels: Block<'_>, tail: &Tail, value: i128, decimals: i8) -> io::Result<()> {
+        self.begin_line()?;
+        labels.push_tailed(self.page, tail);
+        self.page.push(b' ');
+        number::push_wide(self.page, value, decimals);
         self.page.push(b'\n');
         Ok(())
     }

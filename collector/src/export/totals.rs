@@ -8,7 +8,7 @@ use super::families::{
     FLEET_ENERGY, FLEET_ENERGY_GAP, FLEET_GPUS_REGISTERED, FLEET_STATE, GPU_ENERGY, GPU_STATE,
 };
 use super::health::Health;
-use super::labels::Block;
+use super::labels::{Block, Tail};
 use super::refresh::{Failure, refresh};
 use super::tally::{Counts, Tally};
 use super::text::{Samples, Text};
@@ -36,15 +36,17 @@ pub fn watch_totals(
 }
 
 async fn load(ledger: &dyn Ledger, tally: &Tally) -> Result<(), Failure> {
-    if !tally.is_loaded() {
-        // Closed days are read the first time, however many there are, and remembered: what is committed
-        // meanwhile need not be kept.
-        ledger.totals().await?;
+    // The first time, all closed days are read, and more may be committed meanwhile than is kept. They
+    // are remembered: the second time, only open rows are read.
+    for _ in 0..2 {
+        let reading = tally.begin();
+        let gpus = ledger.gpus().await?;
+        let totals = ledger.totals().await?;
+        if reading.end(&gpus, &totals) {
+            return Ok(());
+        }
     }
-    let reading = tally.begin();
-    let gpus = ledger.gpus().await?;
-    let totals = ledger.totals().await?;
-    if reading.end(&gpus, &totals) { Ok(()) } else { Err("too much has changed while it was read".into()) }
+    Err("too much is committed while it is read".into())
 }
 
 pub fn render(text: &mut Text<'_>, tally: &Tally, gpus: &Gpus<'_>) -> io::Result<()> {
@@ -64,7 +66,10 @@ pub fn render(text: &mut Text<'_>, tally: &Tally, gpus: &Gpus<'_>) -> io::Result
         millis(samples, Block::NONE, &[("source", "estimated")], fleet.counts.estimated_mj)
     })?;
     text.family(&FLEET_ENERGY_GAP, |samples| millis(samples, Block::NONE, &[], fleet.counts.gap_mj))?;
-    text.family(&FLEET_STATE, |samples| states(samples, Block::NONE, &fleet.counts))
+    text.family(&FLEET_STATE, |samples| {
+        let mut states = STATES.into_iter().zip(by_state(&fleet.counts));
+        states.try_for_each(|(state, time_ms)| millis(samples, Block::NONE, &[("state", state)], time_ms))
+    })
 }
 
 fn of_gpus(text: &mut Text<'_>, tally: &Tally, gpus: &Gpus<'_>) -> io::Result<()> {
@@ -75,7 +80,15 @@ fn of_gpus(text: &mut Text<'_>, tally: &Tally, gpus: &Gpus<'_>) -> io::Result<()
             millis(samples, block, &[], i128::from(counts.counter_mj) + i128::from(counts.estimated_mj))
         })
     })?;
-    text.family(&GPU_STATE, |samples| known().try_for_each(|(block, counts)| states(samples, block, counts)))
+    text.family(&GPU_STATE, |samples| {
+        let tails = STATES.map(|state| Tail::new(&[("state", state)]));
+        for (block, counts) in known() {
+            for (tail, time_ms) in tails.iter().zip(by_state(counts)) {
+                samples.tailed(block, tail, time_ms.into(), Unit::Millis.base_decimals())?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Millijoules and milliseconds lie equally far from their base units.
@@ -88,16 +101,11 @@ fn millis(
     samples.scaled_with(block, more, value.into(), Unit::Millis.base_decimals())
 }
 
-fn states(samples: &mut Samples<'_>, block: Block<'_>, counts: &Counts) -> io::Result<()> {
-    for (state, time_ms) in [
-        ("active", counts.active_ms),
-        ("held_idle", counts.held_ms),
-        ("free", counts.free_ms),
-        ("down", counts.down_ms),
-    ] {
-        millis(samples, block, &[("state", state)], time_ms)?;
-    }
-    Ok(())
+const STATES: [&str; 4] = ["active", "held_idle", "free", "down"];
+
+/// In the order of [`STATES`].
+fn by_state(counts: &Counts) -> [u64; 4] {
+    [counts.active_ms, counts.held_ms, counts.free_ms, counts.down_ms]
 }
 
 #[cfg(test)]

@@ -18,9 +18,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Scrapes at the same time: two Prometheus servers with three shards each, a person and one to spare.
+/// Scrapes at the same time: two Prometheus servers, a person and one to spare. More wait a moment: the
+/// shards of one server come one after the other.
 /// Each takes some 250 bytes a GPU.
-pub const SCRAPES_MAX: usize = 8;
+pub const SCRAPES_MAX: usize = 4;
 /// How long another one waits for one of them to end: half of what Prometheus waits for by default.
 const SLOT_PATIENCE: Duration = Duration::from_secs(5);
 /// Pages that wait for the connection.

@@ -11,6 +11,7 @@ pub(super) fn exporter() -> Arc<Exporter> {
         tally: Arc::default(),
         costs: watch::channel(None).1,
         health: Arc::new(Health::new().unwrap()),
+        keeper: None,
         sites: Arc::default(),
     })
 }

@@ -129,6 +129,7 @@ fn exporter(nodes: u32) -> anyhow::Result<Exporter> {
         tally: Arc::new(tally),
         costs: watch::channel(None).1,
         health: Arc::new(Health::new()?),
+        keeper: None,
         sites: Arc::default(),
     })
 }

@@ -110,11 +110,7 @@ impl Monitored {
 
     /// The samples that a query gives now.
     pub fn query(&self, expr: &str) -> Result<Vec<Value>> {
-        let path = format!("/api/v1/query?query={}", encoded(expr)?);
-        let answer = net::get(self.prometheus_port, &path)?;
-        let body: Value = serde_json::from_str(&answer.body).context("Prometheus answered no JSON")?;
-        ensure!(body["status"] == "success", "{expr}: {}", answer.body);
-        Ok(body["data"]["result"].as_array().cloned().unwrap_or_default())
+        query_at(self.prometheus_port, expr)
     }
 
     /// Waits until a query gives a number, and gives all that it gives.
@@ -125,6 +121,15 @@ impl Monitored {
             Ok(samples)
         })
     }
+}
+
+/// The samples that a query gives now at the Prometheus on this port.
+pub fn query_at(port: u16, expr: &str) -> Result<Vec<Value>> {
+    let path = format!("/api/v1/query?query={}", encoded(expr)?);
+    let answer = net::get(port, &path)?;
+    let body: Value = serde_json::from_str(&answer.body).context("Prometheus answered no JSON")?;
+    ensure!(body["status"] == "success", "{expr}: {}", answer.body);
+    Ok(body["data"]["result"].as_array().cloned().unwrap_or_default())
 }
 
 /// The number of a sample; `None` where it is not a number.
@@ -185,7 +190,7 @@ fn scraper(prometheus: &Path, folder: &Path, http: u16, port: u16) -> Result<Pro
 }
 
 /// A query as part of an address.
-fn encoded(text: &str) -> Result<String> {
+pub fn encoded(text: &str) -> Result<String> {
     let mut encoded = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() {

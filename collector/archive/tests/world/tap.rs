@@ -212,6 +212,9 @@ impl Store for Tap {
     async fn set_archive_location(&self, location: &str) -> Result<()> {
         self.store.set_archive_location(location).await
     }
+    async fn size_bytes(&self) -> Result<u64> {
+        self.store.size_bytes().await
+    }
     async fn identity(&self) -> Result<Option<String>> {
         self.store.identity().await
     }

@@ -72,6 +72,11 @@ pub async fn take_apart<T>(
     }
 }
 
+/// What the database takes on the server's disk.
+pub async fn size_bytes(tx: &Transaction<'_>) -> Result<u64, Fault> {
+    unsigned(&tx.query_one("SELECT pg_database_size(current_database())", &[]).await?, 0)
+}
+
 /// The version of every node that has committed.
 pub async fn versions(tx: &Transaction<'_>) -> Result<Vec<(NodeKey, u64)>, Fault> {
     let statement = tx.prepare_cached("SELECT node, version FROM node_state ORDER BY node").await?;

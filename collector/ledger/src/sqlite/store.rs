@@ -1,17 +1,29 @@
 //! What archive, backup and migration ask of the SQLite store.
 
-use super::{SqliteLedger, check, days, fault, identity, transfer};
+use super::{SqliteLedger, check, days, fault, identity, site, transfer};
 use crate::{
     CommitOutcome, Day, DayFile, GpuHourStream, GpuTotal, Hour, HourRange, LedgerError, LedgerTotals,
     NodeHour, NodeKey, PendingFile, Publish, Record, Store, Table, Wanted,
 };
 use async_trait::async_trait;
+use std::path::Path;
 use tokio::sync::mpsc;
 
 #[async_trait]
 impl Store for SqliteLedger {
     async fn check(&self) -> Result<Vec<String>, LedgerError> {
         self.read("check the ledger", check::faults).await
+    }
+
+    async fn size_bytes(&self) -> Result<u64, LedgerError> {
+        let size = |path: &Path| std::fs::metadata(path).map(|file| file.len());
+        let path = self.readers.path();
+        let ledger = size(path).map_err(|error| {
+            let reason = format!("{}: {error}", path.display());
+            LedgerError::Disk { operation: "look at the ledger's size", reason }
+        })?;
+        // No log is an empty log.
+        Ok(ledger + size(&site::beside(path, "-wal")).unwrap_or(0))
     }
 
     async fn open_gpu_hours(&self, wanted: &Wanted) -> Result<(GpuHourStream, Vec<DayFile>), LedgerError> {

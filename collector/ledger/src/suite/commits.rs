@@ -264,6 +264,18 @@ pub async fn more_memory_than_63_bits_hold_is_kept_exactly(bed: &dyn Bed) -> Out
     Ok(())
 }
 
+pub async fn the_size_on_the_disk_is_told(bed: &dyn Bed) -> Outcome {
+    let ledger = bed.open().await?;
+    let node = Node::register(&*ledger, "a").await?;
+    let before = ledger.size_bytes().await?;
+    let mut large = node.commit(0, 0);
+    // Bytes that do not compress.
+    large.state = (0..1_u32 << 18).flat_map(|n| n.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect();
+    commit_one(&*ledger, large).await?;
+    assert!(ledger.size_bytes().await? > before + (1 << 19), "of {before} bytes before");
+    Ok(())
+}
+
 pub async fn everything_is_there_after_reopening(bed: &dyn Bed) -> Outcome {
     let ledger = bed.open().await?;
     let node = Node::register(&*ledger, "a").await?;
