@@ -100,7 +100,7 @@ fn replay(args: Replay) -> anyhow::Result<ExitCode> {
 }
 
 fn load(args: &Load) -> anyhow::Result<ExitCode> {
-    gpuledger_fleet::log();
+    log_if_asked();
     match args.wanted() {
         Ok(wanted) => Ok(if args.run(&wanted)? { ExitCode::SUCCESS } else { ExitCode::from(1) }),
         Err(misuse) => {
@@ -118,11 +118,15 @@ fn simulate(args: &Simulate) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     };
-    // What breaks on purpose would fill the screen.
+    log_if_asked();
+    Ok(if args.run(&place)? { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// What breaks on purpose, or for thousands of agents at once, would fill the screen.
+fn log_if_asked() {
     if std::env::var_os("RUST_LOG").is_some() {
         gpuledger_fleet::log();
     }
-    Ok(if args.run(&place)? { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 async fn run(args: Replay) -> anyhow::Result<()> {

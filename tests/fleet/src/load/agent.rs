@@ -11,7 +11,7 @@ use super::values::{NodeValues, inventory, node_name};
 use super::view::View;
 use anyhow::Context as _;
 use gpuledger_agent::record::{Identity, Recorder, RecorderOptions, SpoolHandle};
-use gpuledger_agent::upload::UplinkConfig;
+use gpuledger_agent::upload::{Credentials, UplinkConfig};
 use gpuledger_proto::frame::Stamp;
 use gpuledger_proto::ids::{Epoch, NodeName};
 use std::collections::VecDeque;
@@ -148,9 +148,14 @@ impl Agent {
     }
 
     /// Where its upload reads from, and as whom.
-    pub fn uplink(&self, endpoint: &str) -> anyhow::Result<(UplinkConfig, SpoolHandle)> {
+    pub fn uplink(
+        &self,
+        endpoint: &str,
+        credentials: Option<Credentials>,
+    ) -> anyhow::Result<(UplinkConfig, SpoolHandle)> {
         let node = NodeName::new(&node_name(self.node))?;
-        Ok((UplinkConfig::new(endpoint, node), self.spool.clone()))
+        let config = UplinkConfig { credentials, ..UplinkConfig::new(endpoint, node) };
+        Ok((config, self.spool.clone()))
     }
 
     /// Sends one sample and waits until it is committed.

@@ -4,7 +4,7 @@ use super::usage::{self, Resident};
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -37,9 +37,12 @@ struct Spent {
 }
 
 impl Collector {
-    /// Writes the configuration into the folder and starts it.
+    /// Where it listens.
+    pub const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// Writes the configuration into the folder and starts it. Sections stand last in the settings.
     pub async fn start(binary: PathBuf, folder: &Path, settings: &str) -> anyhow::Result<Self> {
-        let [grpc, http] = free_ports()?.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let [grpc, http] = free_ports()?.map(|port| SocketAddr::from((Self::ADDRESS, port)));
         let config = folder.join("collector.toml");
         let text = format!(
             "# The collector that `gpuledger-fleet load` measures.\n\
@@ -148,7 +151,7 @@ fn spawn(binary: &Path, config: &Path, log: &Path) -> anyhow::Result<Child> {
 fn free_ports() -> anyhow::Result<[u16; 2]> {
     let from = usize::try_from(std::process::id())? * 2 % PORTS.len();
     let mut free = PORTS.cycle().skip(from).take(PORTS.len());
-    let mut next = || free.find(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok());
+    let mut next = || free.find(|&port| TcpListener::bind((Collector::ADDRESS, port)).is_ok());
     let found = next().zip(next());
     found.map(|(first, second)| [first, second]).context("no port between 20000 and 30000 is free")
 }

@@ -22,6 +22,7 @@
 
 mod agent;
 mod built;
+mod certificates;
 mod collector;
 mod command;
 mod disk;

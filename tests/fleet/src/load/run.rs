@@ -2,18 +2,20 @@
 
 use super::agent::{Agent, Begin, Plan, Sent};
 use super::built;
+use super::certificates::Certificates;
 use super::collector::Collector;
 use super::ledger::RunLedger;
 use super::links::Links;
 use super::progress::Progress;
 use super::report::{Measured, Report};
-use super::trial::{self, Outcome, Trial};
+use super::trial::{Overseer, Trial};
 use super::usage;
 use super::verdict::Verdict;
 use super::view::{Traffic, Views};
 use crate::clock;
 use crate::simulate::Place;
 use anyhow::{Context as _, ensure};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +66,12 @@ async fn on_ledger(
     links: &Arc<Links>,
     ledger: &RunLedger,
 ) -> anyhow::Result<Report> {
-    let settings = format!("{}insecure = {}\n", ledger.setting()?, wanted.insecure);
+    let certificates = (!wanted.insecure)
+        .then(|| Certificates::create(folder, Collector::ADDRESS))
+        .transpose()?
+        .map(Arc::new);
+    let tls = certificates.as_ref().map_or_else(|| "insecure = true\n".to_owned(), |all| all.setting());
+    let settings = ledger.setting()? + &tls;
     let mut collector = Collector::start(binary, folder, &settings).await?;
     let plan = Arc::new(Plan {
         nodes: wanted.nodes,
@@ -72,21 +79,24 @@ async fn on_ledger(
         samples: u64::from(wanted.seconds),
         planned_ms: clock::now_ms(),
     });
-    let fleet = Fleet::new(Arc::clone(&plan), Arc::clone(links), format!("http://{}", collector.grpc()));
+    let fleet = Fleet::new(Arc::clone(&plan), Arc::clone(links), collector.grpc(), certificates);
     let mut agents = fleet.start();
     fleet.connected(&mut agents, &mut collector).await?;
 
     let connect_cpu = collector.cpu()?;
     let before = Marks::now(&collector, ledger, &fleet.views).await?;
     let begin = fleet.begin();
-    let mut outcome = Outcome::default();
-    let sent = tokio::select! {
-        biased;
-        sent = fleet.finished(agents) => sent?,
-        failed = trial::oversee(wanted.trial, &mut collector, ledger, &fleet.views, begin, &mut outcome) => {
-            return Err(failed.err().unwrap_or_else(|| anyhow::anyhow!("nobody watches the collector")));
-        }
-    };
+    let overseer =
+        Overseer { collector: &mut collector, ledger, views: &fleet.views, given_up: fleet.given_up.clone() };
+    let finished = CancellationToken::new();
+    let (sent, outcome) = tokio::try_join!(
+        async {
+            // However it ends.
+            let _finished = finished.clone().drop_guard();
+            fleet.finished(agents).await
+        },
+        overseer.watch(wanted.trial, begin, finished.clone()),
+    )?;
     let after = Marks::now(&collector, ledger, &fleet.views).await?;
     let resident = collector.resident()?;
     fleet.stop().await?;
@@ -140,6 +150,8 @@ struct Fleet {
     plan: Arc<Plan>,
     links: Arc<Links>,
     endpoint: String,
+    /// `None` in plain text.
+    certificates: Option<Arc<Certificates>>,
     views: Views,
     gate: Arc<Semaphore>,
     /// How many agents are known to the collector.
@@ -152,12 +164,20 @@ struct Fleet {
 }
 
 impl Fleet {
-    fn new(plan: Arc<Plan>, links: Arc<Links>, endpoint: String) -> Self {
+    fn new(
+        plan: Arc<Plan>,
+        links: Arc<Links>,
+        collector: SocketAddr,
+        certificates: Option<Arc<Certificates>>,
+    ) -> Self {
+        let scheme = if certificates.is_some() { "https" } else { "http" };
+        let endpoint = format!("{scheme}://{collector}");
         let views = Views::new(plan.nodes);
         Self {
             plan,
             links,
             endpoint,
+            certificates,
             views,
             gate: Arc::new(Semaphore::new(CONNECTING_MAX)),
             known: watch::Sender::new(0),
@@ -177,12 +197,15 @@ impl Fleet {
         let (plan, links, endpoint) =
             (Arc::clone(&self.plan), Arc::clone(&self.links), self.endpoint.clone());
         let (gate, known, mut begin) = (Arc::clone(&self.gate), self.known.clone(), self.begin.subscribe());
+        let certificates = self.certificates.clone();
         let (given_up, cancel) = (self.given_up.clone(), self.cancel.clone());
         let (view, uplinks) = (Arc::clone(&self.views.0[node as usize]), Arc::clone(&self.uplinks));
         async move {
             let permit = gate.acquire_owned().await?;
             let mut agent = Agent::open(plan, node, Arc::clone(&view))?;
-            let upload = links.upload(node, agent.uplink(&endpoint)?, Arc::clone(&view), cancel);
+            let credentials = certificates.map(|all| all.of_node(node)).transpose()?;
+            let uplink = agent.uplink(&endpoint, credentials)?;
+            let upload = links.upload(node, uplink, Arc::clone(&view), cancel);
             uplinks.lock().await.spawn(async move { Ok(upload.await?) });
             while !view.events.read().connected {
                 sleep(LOOK).await;

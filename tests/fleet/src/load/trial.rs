@@ -6,6 +6,7 @@ use super::view::Views;
 use serde::Serialize;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 /// How often the collector and the agents are looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -57,107 +58,98 @@ pub struct StallOutcome {
     pub absorbed_within_ms: u64,
 }
 
-/// Watches over the collector from the beginning on, and puts it to the trial. Never returns but with
-/// an error: a collector that ends by itself is one.
-pub async fn oversee(
-    trial: Trial,
-    collector: &mut Collector,
-    ledger: &RunLedger,
-    views: &Views,
-    begin: Instant,
-    outcome: &mut Outcome,
-) -> anyhow::Result<()> {
-    match trial {
-        Trial::None => {}
-        Trial::Restart { after } => {
-            watch_until(begin + after, collector).await?;
-            outcome.restart = Some(restart(collector, views).await?);
+/// Who watches over the collector from the beginning on, and puts it to the trial.
+pub struct Overseer<'a> {
+    pub collector: &'a mut Collector,
+    pub ledger: &'a RunLedger,
+    pub views: &'a Views,
+    /// Nothing is acknowledged any more: no use in waiting for it.
+    pub given_up: CancellationToken,
+}
+
+impl Overseer<'_> {
+    /// Goes on until the run is finished and the trial is over. A collector that ends by itself is an
+    /// error.
+    pub async fn watch(
+        mut self,
+        trial: Trial,
+        begin: Instant,
+        finished: CancellationToken,
+    ) -> anyhow::Result<Outcome> {
+        let mut outcome = Outcome::default();
+        match trial {
+            Trial::None => {}
+            Trial::Restart { after } => {
+                self.look_until(|_| Instant::now() >= begin + after).await?;
+                outcome.restart = Some(self.restart().await?);
+            }
+            Trial::Stall { after, time } => {
+                self.look_until(|_| Instant::now() >= begin + after).await?;
+                outcome.stall = Some(self.stall(time).await?);
+            }
         }
-        Trial::Stall { after, time } => {
-            watch_until(begin + after, collector).await?;
-            outcome.stall = Some(stall(time, collector, ledger, views).await?);
-        }
+        self.look_until(|_| finished.is_cancelled()).await?;
+        Ok(outcome)
     }
-    loop {
-        look(collector).await?;
+
+    async fn restart(&mut self) -> anyhow::Result<RestartOutcome> {
+        let welcomes = self.views.welcomes();
+        let killed = Instant::now();
+        self.collector.kill_and_start().await?;
+        let down = killed.elapsed();
+        let spent = self.collector.cpu()?;
+        self.look_until(|views| views.away_since(&welcomes) == 0).await?;
+        let reconnected = Instant::now();
+        self.look_until(|views| views.behind(reconnected) == 0).await?;
+        let spent = self.collector.cpu()?.saturating_sub(spent);
+        Ok(RestartOutcome {
+            down_ms: millis(down),
+            reconnected_within_ms: millis(reconnected.duration_since(killed)),
+            absorbed_within_ms: millis(killed.elapsed()),
+            collector_cpu_seconds: spent.as_secs_f64(),
+        })
     }
-}
 
-async fn watch_until(at: Instant, collector: &mut Collector) -> anyhow::Result<()> {
-    while Instant::now() < at {
-        look(collector).await?;
-    }
-    Ok(())
-}
-
-async fn look(collector: &mut Collector) -> anyhow::Result<()> {
-    collector.must_run()?;
-    sleep(LOOK).await;
-    Ok(())
-}
-
-async fn restart(collector: &mut Collector, views: &Views) -> anyhow::Result<RestartOutcome> {
-    let welcomes = views.welcomes();
-    let killed = Instant::now();
-    collector.kill_and_start().await?;
-    let down = killed.elapsed();
-    let spent = collector.cpu()?;
-    while views.away_since(&welcomes) > 0 {
-        look(collector).await?;
-    }
-    let reconnected = Instant::now();
-    absorbed(reconnected, collector, views).await?;
-    Ok(RestartOutcome {
-        down_ms: millis(down),
-        reconnected_within_ms: millis(reconnected - killed),
-        absorbed_within_ms: millis(killed.elapsed()),
-        collector_cpu_seconds: collector.cpu()?.saturating_sub(spent).as_secs_f64(),
-    })
-}
-
-async fn stall(
-    time: Duration,
-    collector: &mut Collector,
-    ledger: &RunLedger,
-    views: &Views,
-) -> anyhow::Result<StallOutcome> {
-    let before = collector.resident()?.now;
-    let began = Instant::now();
-    let (mut most, mut quiet_from) = (before, None);
-    {
-        let mut stalled = std::pin::pin!(ledger.stall(time));
+    async fn stall(&mut self, time: Duration) -> anyhow::Result<StallOutcome> {
+        let before = self.collector.resident()?.now;
+        let began = Instant::now();
+        let (mut most, mut quiet_from) = (before, None);
+        let mut stalled = std::pin::pin!(self.ledger.stall(time));
         loop {
             tokio::select! {
                 biased;
                 over = &mut stalled => break over?,
                 () = sleep(LOOK) => {}
             }
-            collector.must_run()?;
-            most = most.max(collector.resident()?.now);
+            self.collector.must_run()?;
+            most = most.max(self.collector.resident()?.now);
             if began.elapsed() > ON_THE_WAY {
-                quiet_from.get_or_insert_with(|| views.acknowledged());
+                quiet_from.get_or_insert_with(|| self.views.acknowledged());
             }
         }
+        let (ended, acknowledged) = (Instant::now(), self.views.acknowledged());
+        let batches_waiting = self.views.made().saturating_sub(acknowledged);
+        self.look_until(|views| views.behind(ended) == 0).await?;
+        Ok(StallOutcome {
+            seconds: time.as_secs(),
+            acks_during: acknowledged - quiet_from.unwrap_or(acknowledged),
+            batches_waiting,
+            collector_rss_before_bytes: before,
+            collector_rss_most_bytes: most,
+            absorbed_within_ms: millis(ended.elapsed()),
+        })
     }
-    let (ended, acknowledged) = (Instant::now(), views.acknowledged());
-    let batches_waiting = views.made() - acknowledged;
-    absorbed(ended, collector, views).await?;
-    Ok(StallOutcome {
-        seconds: time.as_secs(),
-        acks_during: acknowledged - quiet_from.unwrap_or(acknowledged),
-        batches_waiting,
-        collector_rss_before_bytes: before,
-        collector_rss_most_bytes: most,
-        absorbed_within_ms: millis(ended.elapsed()),
-    })
-}
 
-/// Returns when everything is acknowledged that was made before this instant.
-async fn absorbed(before: Instant, collector: &mut Collector, views: &Views) -> anyhow::Result<()> {
-    while views.behind(before) > 0 {
-        look(collector).await?;
+    /// Looks at the collector again and again until something is so, or will never be.
+    async fn look_until(&mut self, is_so: impl Fn(&Views) -> bool) -> anyhow::Result<()> {
+        loop {
+            self.collector.must_run()?;
+            if is_so(self.views) || self.given_up.is_cancelled() {
+                return Ok(());
+            }
+            sleep(LOOK).await;
+        }
     }
-    Ok(())
 }
 
 fn millis(time: Duration) -> u64 {

@@ -124,7 +124,9 @@ impl GpuState {
             0,
             busy,
         ];
-        let mut readings: Vec<_> = (1..).map(MetricId).zip(readings.map(Reading::Value)).collect();
+        let known = (1..).map(MetricId).zip(readings.map(Reading::Value));
+        let mut readings = Vec::with_capacity(30);
+        readings.extend(known);
         // Behind the holder: activity of the chip's units, NVLink and PCIe traffic; what this GPU lacks.
         let units = (0..7).map(|unit| Reading::Value(busy * (600 - unit * 50 + noise.below(64)) * 1_000));
         let rest = [Reading::Value(0), Reading::Value(0), Reading::Absent(Absence::Unsupported)];
