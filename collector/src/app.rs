@@ -14,16 +14,18 @@ use crate::config::Config;
 use crate::costing::MonthCosts;
 use crate::export::archive::KeeperView;
 use crate::export::cost::CostsView;
-use crate::export::{Exporter, Health, Sites, Tally, watch_costs, watch_totals};
 use crate::export::remote_write::{RemoteWrite, StartError};
+use crate::export::{Exporter, Health, Sites, Tally, watch_costs, watch_totals};
 use crate::fleet::{Fleet, FleetError};
 use crate::http;
 use crate::ingest::events::wall_ms;
 use crate::ingest::{Ingest, TelemetryService};
 use crate::latest::Latest;
+use crate::net::{Certificates, Door, Limits};
 use crate::store::{self, Access, StoreError};
 use gpuledger_archive::Keeper;
 use gpuledger_ledger::{Ledger, LedgerError};
+use gpuledger_tls::FileError;
 use serve::Servers;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,6 +43,8 @@ pub enum AppError {
     Register(#[from] FleetError),
     #[error(transparent)]
     RemoteWrite(#[from] StartError),
+    #[error(transparent)]
+    Certificates(#[from] FileError),
     #[error("cannot listen on {address} for {what}: {reason}")]
     Listen { what: &'static str, address: SocketAddr, reason: String },
     #[error("cannot {operation}: {reason}")]
@@ -54,7 +58,7 @@ impl AppError {
     /// where something failed at run time.
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Register(_) => true,
+            Self::Register(_) | Self::Certificates(_) => true,
             Self::Store(error) => error.is_usage(),
             _ => false,
         }
@@ -72,6 +76,7 @@ pub struct Running {
     ingest: Arc<Ingest>,
     standing: Arc<Standing>,
     servers: Servers,
+    certificates: Option<Arc<Certificates>>,
     remote_write: Option<RemoteWrite>,
     /// Work that keeps `/metrics` fresh; ended with the collector.
     background: JoinSet<()>,
@@ -86,13 +91,17 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     // Before anything is opened: a signal during the start must not be lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     let mut running = start(config).await?;
     tell_supervisor(sd_notify::NotifyState::Ready);
-    let ended = tokio::select! {
-        biased;
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        error = running.servers.failed() => Some(error),
+    let ended = loop {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => break None,
+            _ = interrupt.recv() => break None,
+            _ = hangup.recv() => running.certificates.iter().for_each(|certificates| certificates.look()),
+            error = running.servers.failed() => break Some(error),
+        }
     };
     tell_supervisor(sd_notify::NotifyState::Stopping);
     tracing::info!("draining");
@@ -106,14 +115,14 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
 /// Opens the ledger, binds both ports and begins to serve. Port 0 takes any free one.
 pub async fn start(config: Config) -> Result<Running, AppError> {
     let fleet = register(&config).await?.map(Arc::new);
+    let health = Health::new()
+        .map_err(|error| AppError::Runtime { operation: "set up the counters", reason: error.to_string() })?;
+    let health = Arc::new(health);
+    let certificates = certificates(&config, &health)?;
     let opened = store::open(&config.ledger, config.archive.location.as_deref(), Access::Write).await?;
     let ledger = Arc::clone(&opened.ledger);
     let (grpc, grpc_addr) = listen("agents", config.grpc_listen).await?;
     let (http_listener, http_addr) = listen("HTTP", config.http_listen).await?;
-
-    let health = Health::new()
-        .map_err(|error| AppError::Runtime { operation: "set up the counters", reason: error.to_string() })?;
-    let health = Arc::new(health);
     let latest = Arc::new(Latest::default());
     let mut background = JoinSet::new();
     let standing = Arc::new(Standing::default());
@@ -139,11 +148,23 @@ pub async fn start(config: Config) -> Result<Running, AppError> {
         keeper: keeper.clone().map(|keeper| -> KeeperView { Box::new(move || keeper.status()) }),
         sites: Arc::new(fleet.map(sites).unwrap_or_default()),
     };
+    let door = door(certificates.as_ref(), &health, &mut background);
     background.spawn(size::watch(opened.store, health));
     let router = http::router(Arc::new(exporter), readiness(&standing, keeper));
-    let servers = Servers::start(grpc, TelemetryService(Arc::clone(&ingest)), http_listener, router);
+    let servers = Servers::start((grpc, door), TelemetryService(Arc::clone(&ingest)), http_listener, router);
     tracing::info!(grpc = %grpc_addr, http = %http_addr, ledger = %config.ledger, "serving");
-    Ok(Running { grpc_addr, http_addr, ledger, latest, ingest, standing, servers, remote_write, background })
+    Ok(Running {
+        grpc_addr,
+        http_addr,
+        ledger,
+        latest,
+        ingest,
+        standing,
+        servers,
+        certificates,
+        remote_write,
+        background,
+    })
 }
 
 impl Running {
@@ -162,6 +183,31 @@ impl Running {
     pub fn unready(&self) -> Option<String> {
         self.standing.trouble()
     }
+}
+
+/// Reads the certificate files, or says that there are none.
+fn certificates(config: &Config, health: &Arc<Health>) -> Result<Option<Arc<Certificates>>, AppError> {
+    let Some(files) = &config.tls else {
+        tracing::warn!(
+            "insecure = true: agents send in plain text; whoever reaches the port can read it and send as any node"
+        );
+        return Ok(None);
+    };
+    Ok(Some(Certificates::open(files.clone(), Arc::clone(health))?))
+}
+
+/// What lets agents in, and the work that keeps the certificates fresh.
+fn door(
+    certificates: Option<&Arc<Certificates>>,
+    health: &Arc<Health>,
+    background: &mut JoinSet<()>,
+) -> Arc<Door> {
+    let door = Door::new(certificates.cloned(), Limits::of_this_process(), health);
+    if let Some(certificates) = certificates {
+        background.spawn(Arc::clone(certificates).keep());
+        background.spawn(Arc::clone(certificates).remind(Arc::clone(door.places())));
+    }
+    door
 }
 
 /// Reads the register, which waits for the disk.

@@ -13,6 +13,7 @@ use crate::export::remote_write::Options as RemoteWriteOptions;
 use crate::fold::FoldOptions;
 use crate::ingest::IngestOptions;
 use crate::store::{Location, LocationError};
+use gpuledger_tls::Files;
 use gpuledger_units::Millis;
 use keys::{KEYS, Kind};
 use std::collections::BTreeMap;
@@ -46,6 +47,8 @@ pub struct Config {
     pub fleet: Option<PathBuf>,
     pub grpc_listen: SocketAddr,
     pub http_listen: SocketAddr,
+    /// Certificate files; `None` is plain text.
+    pub tls: Option<Files>,
     pub ingest: IngestOptions,
     pub archive: ArchiveConfig,
     /// Where whole series are sent, if anywhere.
@@ -123,8 +126,9 @@ impl Config {
             ledger,
             remote_write,
             fleet: overrides.fleet.clone().or(fleet),
-            grpc_listen: given.parse("grpc_listen", |text| grpc_address(text, insecure))?,
+            grpc_listen: given.parse("grpc_listen", address)?,
             http_listen: given.parse("http_listen", address)?,
+            tls: if insecure { None } else { Some(tls_files(&given)?) },
             ingest: IngestOptions {
                 commit_interval: Duration::from_millis(
                     given.parse("commit_interval", |text| duration_ms(text, &COMMIT_INTERVAL_MS))?,
@@ -137,6 +141,14 @@ impl Config {
             log_level: given.parse("log_level", level)?,
         })
     }
+}
+
+fn tls_files(given: &Given<'_>) -> Result<Files, ConfigError> {
+    Ok(Files {
+        ca: given.parse("tls.ca", file_path)?,
+        certificate: given.parse("tls.certificate", file_path)?,
+        key: given.parse("tls.key", file_path)?,
+    })
 }
 
 impl ArchiveConfig {
@@ -276,17 +288,6 @@ fn file_path(text: &str) -> Result<PathBuf, String> {
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("{text:?} is not an IP address and a port, such as 127.0.0.1:9840 or [::]:9840"))
-}
-
-fn grpc_address(text: &str, insecure: bool) -> Result<SocketAddr, String> {
-    let address = address(text)?;
-    if insecure || address.ip().is_loopback() {
-        return Ok(address);
-    }
-    Err(format!(
-        "{address} can be reached from other machines, and agents would send in plain text. Set insecure = true \
-         if you trust the network, or listen on 127.0.0.1 behind a tunnel; TLS comes in a later version"
-    ))
 }
 
 fn level(text: &str) -> Result<Level, String> {

@@ -13,6 +13,7 @@ pub mod http;
 pub mod import;
 pub mod ingest;
 pub mod latest;
+pub mod net;
 pub mod report;
 pub mod store;
 pub mod verify;

@@ -3,15 +3,16 @@
 use super::AppError;
 use crate::ingest::TelemetryService;
 use crate::ingest::intake::Bounded;
+use crate::net::Door;
 use axum::Router;
 use gpuledger_proto::limits::MESSAGE_BYTES_MAX;
 use gpuledger_proto::v1::telemetry_server::TelemetryServer;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 
 /// A peer that is gone without a word is noticed after both together.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
@@ -22,8 +23,9 @@ const STREAMS_PER_CONNECTION_MAX: u32 = 4;
 /// with a round trip of 100 ms has 200 batches a second. While a store stalls, this much of every stream
 /// waits in memory.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-/// The same for a connection, whose streams are one but for the moments in which one takes over.
-const CONNECTION_WINDOW_BYTES: u32 = 2 * STREAM_WINDOW_BYTES;
+/// The same for a connection. HTTP/2 ends one of which too many small frames are unread, and takes this for
+/// its measure: it must be far above what a stream of small batches leaves unread while a store stalls.
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Headers of a request: gRPC's own are a few hundred bytes.
 const HEADER_BYTES_MAX: u32 = 8 * 1024;
 /// How long connections may take to close when the collector ends.
@@ -38,13 +40,18 @@ pub struct Servers {
 }
 
 impl Servers {
-    pub fn start(grpc: TcpListener, telemetry: TelemetryService, http: TcpListener, router: Router) -> Self {
+    pub fn start(
+        (grpc, door): (TcpListener, Arc<Door>),
+        telemetry: TelemetryService,
+        http: TcpListener,
+        router: Router,
+    ) -> Self {
         let stop = CancellationToken::new();
+        let incoming = door.open(grpc, stop.clone());
         let service = TelemetryServer::new(telemetry).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let service = Bounded::new(service);
         let grpc_stop = stop.clone().cancelled_owned();
         let grpc = tokio::spawn(async move {
-            let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
             Server::builder()
                 .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
                 .http2_keepalive_timeout(Some(KEEP_ALIVE_WITHIN))

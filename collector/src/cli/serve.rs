@@ -28,11 +28,25 @@ pub fn check(config: &Config) -> Result<(), Failure> {
         }
         None => "none: nothing has a cost".to_owned(),
     };
+    let encryption = match &config.tls {
+        Some(files) => {
+            let facts = files.server().map_err(|error| Failure::Usage(error.to_string()))?.facts;
+            for warning in &facts.warnings {
+                writeln!(io::stderr(), "warning: {warning}")?;
+            }
+            let until = gpuledger_tls::day(facts.own.not_after_s);
+            format!("TLS as {}, until {until}", facts.own.hosts.join(", "))
+        }
+        None => {
+            writeln!(io::stderr(), "warning: insecure = true: agents send in plain text")?;
+            "plain text".to_owned()
+        }
+    };
     let mut out = io::stdout().lock();
     writeln!(out, "ledger       {}", config.ledger)?;
     writeln!(out, "closed days  {}", closed_days(config))?;
     writeln!(out, "fleet        {register}")?;
-    writeln!(out, "agents       {}", config.grpc_listen)?;
+    writeln!(out, "agents       {}: {encryption}", config.grpc_listen)?;
     writeln!(out, "HTTP         {}", config.http_listen)?;
     Ok(out.flush()?)
 }

@@ -71,8 +71,8 @@ pub const KEYS: &[Spec] = &[
         kind: Kind::Flag,
         default: Some("false"),
         example: "",
-        help: "Allows agents to connect in plain text from other machines. Readings and names can then be\n\
-               read and forged on the way: only for networks that you trust. TLS comes in a later version.",
+        help: "Takes plain text from agents instead of TLS: whoever reaches the port can read what is sent and\n\
+               send as any node. The agents have to have it too. For tests and networks that are sealed off.",
     },
     Spec {
         name: "commit_interval",
@@ -95,6 +95,28 @@ pub const KEYS: &[Spec] = &[
         default: Some("info"),
         example: "",
         help: "What is logged to standard error: error, warn, info, debug or trace.",
+    },
+    Spec {
+        name: "tls.ca",
+        kind: Kind::Text,
+        default: Some("/etc/gpuledger/tls/ca.pem"),
+        example: "",
+        help: "The CA that the nodes' certificates come from. The three files are made by `gpuledger ca`; new ones\n\
+               are taken up within ten seconds, and at once on SIGHUP.",
+    },
+    Spec {
+        name: "tls.certificate",
+        kind: Kind::Text,
+        default: Some("/etc/gpuledger/tls/collector.pem"),
+        example: "",
+        help: "The collector's certificate, for the names and addresses by which agents reach it.",
+    },
+    Spec {
+        name: "tls.key",
+        kind: Kind::Text,
+        default: Some("/etc/gpuledger/tls/collector.key"),
+        example: "",
+        help: "Its key, readable by the collector's user alone.",
     },
     Spec {
         name: "archive.enabled",

@@ -63,11 +63,8 @@ fn each_mistake_is_told_with_its_line_and_how_to_mend_it() {
         ("[archive]\nenabled = 1", "archive.enabled: expected true or false, not integer"),
         ("[archive]\nclose_after = \"5min\"", "archive.close_after: \"5min\" is out of range"),
         ("http_listen = \"localhost\"", "\"localhost\" is not an IP address and a port"),
-        (
-            "\n\ngrpc_listen = \"0.0.0.0:9841\"",
-            "collector.toml:3: grpc_listen: 0.0.0.0:9841 can be reached from",
-        ),
-        ("grpc_listen = \"0.0.0.0:9841\"", "Set insecure = true"),
+        ("\n\ngrpc_listen = \"9841\"", "collector.toml:3: grpc_listen: \"9841\" is not an IP address and a port"),
+        ("[tls]\nca = \"\"", "collector.toml:2: tls.ca: is empty; expected a path"),
         ("insecure = \"yes\"", "\"yes\" is neither true nor false"),
         ("commit_interval = \"5\"", "\"5\" is not a duration such as"),
         ("commit_interval = \"2h\"", "out of range; expected 20ms to 60000ms"),
@@ -82,11 +79,11 @@ fn each_mistake_is_told_with_its_line_and_how_to_mend_it() {
 }
 
 #[test]
-fn plain_text_from_other_machines_must_be_asked_for() {
-    let config = read("insecure = true\ngrpc_listen = \"[::]:1\"").unwrap();
-    assert_eq!(config.grpc_listen.port(), 1);
-    assert!(read("grpc_listen = \"[::1]:1\"").is_ok());
-    assert!(refused("grpc_listen = \"10.0.0.1:1\"").contains("insecure"));
+fn plain_text_must_be_asked_for_even_on_this_machine() {
+    let files = read("grpc_listen = \"127.0.0.1:1\"\n[tls]\nkey = \"k\"").unwrap().tls.unwrap();
+    assert_eq!(files.certificate, Path::new("/etc/gpuledger/tls/collector.pem"));
+    assert_eq!(files.key, Path::new("k"));
+    assert_eq!(read("insecure = true\ngrpc_listen = \"0.0.0.0:1\"\n[tls]\nkey = \"k\"").unwrap().tls, None);
 }
 
 #[test]

@@ -132,6 +132,14 @@ families! {
         "GPUs that a node took over from another one that reported them before.";
     REFUSALS = "gpuledger_collector_refusals_total", Counter, "",
         "Streams that were refused by reason: moved, invalid or unavailable.";
+    LIMITS = "gpuledger_collector_limits_broken_total", Counter, "",
+        "Streams that were refused because the peer broke a limit, by limit.";
+    CONNECTIONS = "gpuledger_collector_connections", Gauge, "",
+        "Connections of agents that are open, those whose handshake is still under way included.";
+    CONNECTIONS_REFUSED = "gpuledger_collector_connections_refused_total", Counter, "",
+        "Connections that were turned away or cut off, by reason.";
+    CERTIFICATE_EXPIRY = "gpuledger_collector_certificate_expiry_timestamp_seconds", Gauge, "seconds",
+        "Last second in which the collector's certificate and its CA's are valid; none in plain text.";
     LEDGER_BYTES = "gpuledger_collector_ledger_bytes", Gauge, "bytes",
         "Size of the ledger's store: the SQLite file with its log, or the database.";
     ARCHIVE_BYTES = "gpuledger_archive_bytes", Gauge, "bytes",

@@ -1,10 +1,12 @@
 //! The collector's own counters. Ingest and the ledger's writer call them where the thing happens.
 
 use super::families::{
-    ARCHIVE_BYTES, BATCHES, BUILD_INFO, COMMIT_SECONDS, COMMITS, Family, GPUS_MOVED, LEDGER_BYTES, NODE_SAMPLES_AHEAD,
+    ARCHIVE_BYTES, BATCHES, BUILD_INFO, CERTIFICATE_EXPIRY, CONNECTIONS, CONNECTIONS_REFUSED, COMMIT_SECONDS, COMMITS, Family, GPUS_MOVED, LEDGER_BYTES, LIMITS, NODE_SAMPLES_AHEAD,
     NODES_CONTESTED, POINTS, REFRESH_FAILURES, REFUSALS, STREAMS, STREAMS_OPENED,
 };
 use super::text::Text;
+use crate::ingest::Limit;
+use crate::net::TURNED_AWAY;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -33,9 +35,13 @@ pub struct Health {
     commits: IntCounterVec,
     commit_seconds: Histogram,
     refusals: IntCounterVec,
+    limits: IntCounterVec,
     gpus_moved: IntCounter,
     nodes_contested: IntCounter,
     samples_ahead: IntCounterVec,
+    connections: IntGauge,
+    connections_refused: IntCounterVec,
+    certificate_expiry: IntGaugeVec,
     ledger_bytes: IntGauge,
     archive_bytes: IntGauge,
     refresh_failures: IntCounterVec,
@@ -56,10 +62,15 @@ impl Health {
                 registered(&registry, Histogram::with_opts(opts.buckets(COMMIT_BUCKETS.to_vec()))?)?
             },
             refusals: counters(&registry, &REFUSALS, "reason", &REFUSAL_REASONS)?,
+            limits: counters(&registry, &LIMITS, "limit", &Limit::ALL.map(Limit::name))?,
             nodes_contested: registered(&registry, IntCounter::with_opts(opts(&NODES_CONTESTED))?)?,
             gpus_moved: registered(&registry, IntCounter::with_opts(opts(&GPUS_MOVED))?)?,
             // A node appears with its first such sample.
             samples_ahead: registered(&registry, IntCounterVec::new(opts(&NODE_SAMPLES_AHEAD), &["node"])?)?,
+            connections: registered(&registry, IntGauge::with_opts(opts(&CONNECTIONS))?)?,
+            connections_refused: counters(&registry, &CONNECTIONS_REFUSED, "reason", &TURNED_AWAY)?,
+            // A certificate appears when it is in force.
+            certificate_expiry: registered(&registry, IntGaugeVec::new(opts(&CERTIFICATE_EXPIRY), &["which"])?)?,
             ledger_bytes: IntGauge::with_opts(opts(&LEDGER_BYTES))?,
             archive_bytes: IntGauge::with_opts(opts(&ARCHIVE_BYTES))?,
             refresh_failures: counters(&registry, &REFRESH_FAILURES, "what", &REFRESHED)?,
@@ -129,6 +140,26 @@ impl Health {
     /// A stream was ended for one of [`REFUSAL_REASONS`].
     pub fn refused(&self, reason: &str) {
         self.refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// A stream was ended because the peer broke a limit.
+    pub fn limit_broken(&self, limit: Limit) {
+        self.limits.with_label_values(&[limit.name()]).inc();
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self, open: usize) {
+        self.connections.set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// A connection was turned away for one of [`TURNED_AWAY`].
+    pub fn turned_away(&self, reason: &str) {
+        self.connections_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// Last second of a certificate that is in force.
+    pub fn certificate_expiry(&self, which: &str, not_after_s: u64) {
+        self.certificate_expiry.with_label_values(&[which]).set(i64::try_from(not_after_s).unwrap_or(i64::MAX));
     }
 
     /// Size of the ledger; until it is known there is no sample.

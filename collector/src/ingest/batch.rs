@@ -5,12 +5,32 @@ use super::tap::Offered;
 use super::{Limit, Refusal};
 use crate::latest::Arrival;
 use gpuledger_ledger::OwnerKey;
-use gpuledger_proto::convert::{Malformed, batch_with_holdings, holdings_from_wire};
-use gpuledger_proto::frame::Batch;
+use gpuledger_proto::column::Columns;
+use gpuledger_proto::convert::{Malformed, columns_from_wire, holdings_from_wire};
 use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_proto::v1;
 use prost::Message;
+use std::cell::RefCell;
 use std::sync::{Arc, PoisonError};
+
+/// Bytes of the buffers that a thread keeps: of batches of a minute of a large node. What a larger one took
+/// is given back.
+const BUFFER_BYTES_KEPT: usize = 1 << 20;
+
+thread_local! {
+    static BUFFERS: RefCell<Columns> = RefCell::default();
+}
+
+/// Works with buffers that this thread keeps for one batch after the other.
+fn with_buffers<T>(work: impl FnOnce(&mut Columns) -> T) -> T {
+    BUFFERS.with_borrow_mut(|columns| {
+        let done = work(columns);
+        if columns.capacity_bytes() > BUFFER_BYTES_KEPT {
+            *columns = Columns::default();
+        }
+        done
+    })
+}
 
 impl Session {
     /// Gives the work that the batch was, in units of an [`allowance`](super::allowance).
@@ -19,6 +39,7 @@ impl Session {
             return Err(Refusal::invalid("a batch came before its segment").into());
         };
         let (epoch, inventory) = (segment.epoch, Arc::clone(&segment.inventory));
+        let latest = Arc::clone(&segment.latest);
         let got = Sequence(wire.sequence);
         let (folded, expected) = self.with_fold(|fold| (fold.folded(epoch), fold.expected()))?;
         let folded = folded.unwrap_or(Sequence::NONE);
@@ -40,40 +61,44 @@ impl Session {
         let may_ask = |new| self.account.name_owners(new);
         let owners = self.shared.owners.resolve(&*self.shared.ledger, &holdings, may_ask).await?;
         // Decoded only now: a batch is many times as large then, and does not wait for anything any more.
-        let batch = batch_with_holdings(&wire, holdings, inventory.gpus.len() + 1).map_err(unreadable)?;
-        let arrival = Arrival { at_ms: (self.shared.clock)(), skew_ms: self.skew.ms() };
-        let offered = kept.map(|wire| Offered {
-            node: self.node.name.clone(),
-            epoch,
-            inventory: Arc::clone(&inventory),
-            arrived_ms: arrival.at_ms,
-            wire,
-        });
-        let additions = self.fold(epoch, &batch, &owners, offered)?;
-        self.shared.events.batch_folded(batch.points());
-        self.shared.latest.update(&self.node.name, &inventory, &batch, arrival);
-        Ok(u32::try_from(batch.points() + additions).unwrap_or(u32::MAX))
+        with_buffers(|columns| {
+            columns_from_wire(&wire, holdings.len(), inventory.gpus.len() + 1, columns)
+                .map_err(unreadable)?;
+            let arrival = Arrival { at_ms: (self.shared.clock)(), skew_ms: self.skew.ms() };
+            let offered = kept.map(|wire| Offered {
+                node: self.node.name.clone(),
+                epoch,
+                inventory: Arc::clone(&inventory),
+                arrived_ms: arrival.at_ms,
+                wire,
+            });
+            let additions = self.fold((epoch, got), columns, &owners, offered, arrival.at_ms)?;
+            self.shared.events.batch_folded(columns.points());
+            latest.update(&inventory, columns, &holdings, arrival);
+            Ok(u32::try_from(columns.points() + additions).unwrap_or(u32::MAX))
+        })
     }
 
     /// Folds, offers to the tap, and counts the batch as waiting under the same lock: the commit task
     /// sees all of it or nothing. Gives the additions to rows.
     fn fold(
         &self,
-        epoch: Epoch,
-        batch: &Batch,
+        (epoch, sequence): (Epoch, Sequence),
+        columns: &Columns,
         owners: &[Vec<(OwnerKey, u32)>],
         offered: Option<Offered>,
+        now_ms: u64,
     ) -> Result<usize, Refusal> {
-        let now_ms = (self.shared.clock)();
         let mut inner = self.node.lock();
-        let folded = match inner.fold_of(&self.mailbox)?.fold_by(now_ms, batch, owners) {
-            Ok(folded) => folded,
-            Err(error) => return Err(Refusal::of_batch(epoch, batch.sequence, error.to_string())),
-        };
+        let folded = inner
+            .fold_of(&self.mailbox)?
+            .fold_columns(now_ms, sequence, columns, owners)
+            .map_err(|error| Refusal::of_batch(epoch, sequence, error.to_string()))?;
         if let (Some(tap), Some(offered)) = (&self.shared.tap, offered) {
             tap.offer(offered);
         }
         inner.waiting += 1;
+        inner.count_rows();
         inner.lost_batches += folded.lost_batches;
         inner.ahead_samples += folded.ahead_samples;
         let hurry = inner.waiting >= HURRY_BATCHES || inner.is_full();

@@ -163,6 +163,10 @@ impl Events {
     /// Notes whether a trouble is there; true where that is another answer than before.
     fn turned(&self, node: &NodeName, trouble: Trouble, is_there: bool) -> bool {
         let mut troubled = self.troubled.lock().unwrap_or_else(PoisonError::into_inner);
+        // As it nearly always is.
+        if troubled.is_empty() && !is_there {
+            return false;
+        }
         if is_there {
             troubled.insert((node.clone(), trouble))
         } else {

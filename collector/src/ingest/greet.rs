@@ -1,6 +1,7 @@
 //! The first messages of a stream: Hello in, the node is claimed and its fold loaded, Welcome out.
 
 use super::node::Mailbox;
+use super::peer::PeerIdentity;
 use super::skew::Skew;
 use super::stream::{End, Outbox, Session, send};
 use super::{Limit, Refusal, Shared};
@@ -21,6 +22,7 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 pub(super) async fn greet<S>(
     shared: &Arc<Shared>,
     inbound: &mut S,
+    peer: Option<&PeerIdentity>,
     out: &Outbox,
     told: &mut String,
 ) -> Result<Session, End>
@@ -48,6 +50,7 @@ where
     let name =
         NodeName::new(&hello.node).map_err(|error| Refusal::invalid(format!("hello.node: {error}")))?;
     name.as_str().clone_into(told);
+    check_identity(&name, peer)?;
     let account = shared.accounts.of(&name);
     account.open_stream()?;
     let key = shared.ledger.node(&name).await.map_err(|error| Refusal::by_ledger(&error))?;
@@ -70,6 +73,21 @@ where
             session.close();
             Err(end)
         }
+    }
+}
+
+/// A node sends as itself and as no other.
+fn check_identity(name: &NodeName, peer: Option<&PeerIdentity>) -> Result<(), Refusal> {
+    match peer {
+        Some(peer) if peer.node != *name => Err(Refusal::beyond(
+            Limit::Identity,
+            format!(
+                "this agent says that it is node {name}, and its certificate is of node {of}: set node = \"{of}\" \
+                 there, or issue it a certificate (gpuledger ca issue {name})",
+                of = peer.node
+            ),
+        )),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `collector_ends` | the collector is told to end | what is folded is committed and acknowledged, then UNAVAILABLE | once | log: stream refused: not available |
 //! | `store_that_fails` | anything, while the ledger takes no commit | nothing is acknowledged; the agent keeps it | when the ledger is back | `/readyz` and one log line with the reason; commits failed |
 //! | `no_hello` | another message first, a second hello, an unknown name or no revision | INVALID | nothing | log: what it sent is not valid; refusals invalid |
+//! | `another_node_s_certificate` | a hello under another name than the certificate's | INVALID, with both names | nothing | log: what it sent is not valid; limits broken: identity |
 //! | `later_protocol` | a higher revision, fields and messages unknown here | welcomed; what is unknown is ignored | as usual | the agent's version in the log |
 //! | `two_streams_of_one_node` | a second stream, as after a link that broke | the newer goes on, the older: MOVED | once; what the older left uncommitted is kept | refusals moved |
 //! | `one_name_on_two_machines` | a copied machine or spool under the same name, both live | each in turn: MOVED to the other | what was copied once; each machine's own GPUs and epochs | log: streams of this node replace each other; nodes contested |

@@ -2,15 +2,15 @@
 //!
 //! The transport gathers a message until it is whole. A peer that sends the most of a message and then
 //! nothing more would have it kept for as long as it likes, and so would all its like together. So
-//! a message has to come whole within [`MESSAGE_WITHIN`], and a message above [`SMALL_BYTES`] has to wait
-//! for room among the large ones before more than its length is taken from the network.
+//! a message has to come whole within [`MESSAGE_WITHIN`], and of a message above [`SMALL_BYTES`] no more than
+//! that is taken from the network until there is room for it among the large ones.
 
 use gpuledger_proto::limits::MESSAGE_BYTES_MAX;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
@@ -72,7 +72,8 @@ struct Intake {
     large: Arc<Semaphore>,
     /// Bytes of the next message's prefix that have come.
     prefix: Vec<u8>,
-    /// Bytes of the message that are still to come.
+    /// Bytes of the message, and how many of them are still to come.
+    length: usize,
     missing: usize,
     /// When the message has to be whole; none between messages.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -92,7 +93,7 @@ enum Room {
 impl Intake {
     fn new(body: Body, large: Arc<Semaphore>) -> Self {
         let prefix = Vec::with_capacity(PREFIX_BYTES);
-        Self { body, large, prefix, missing: 0, deadline: None, room: Room::NotNeeded }
+        Self { body, large, prefix, length: 0, missing: 0, deadline: None, room: Room::NotNeeded }
     }
 
     /// Follows messages through what has come.
@@ -104,11 +105,8 @@ impl Intake {
                 bytes = rest;
                 let &[_, a, b, c, d] = self.prefix.as_slice() else { break };
                 self.prefix.clear();
-                self.missing = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-                // One that is too large is refused as soon as its length is read.
-                if (SMALL_BYTES + 1..=MESSAGE_BYTES_MAX).contains(&self.missing) {
-                    self.room = Room::Wanted(Box::pin(room(Arc::clone(&self.large), self.missing)));
-                }
+                self.length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+                self.missing = self.length;
             }
             let taken = bytes.len().min(self.missing);
             self.missing -= taken;
@@ -117,8 +115,17 @@ impl Intake {
                 self.deadline = None;
             }
         }
-        if self.deadline.is_none() && !self.is_between_messages() {
+        if self.is_between_messages() {
+            return;
+        }
+        if self.deadline.is_none() {
             self.deadline = Some(Box::pin(sleep(MESSAGE_WITHIN)));
+        }
+        // Who only announces a large message takes no room from others, and one that is too large is refused
+        // as soon as its length is read.
+        let taken = self.length - self.missing;
+        if taken >= SMALL_BYTES && self.length <= MESSAGE_BYTES_MAX && matches!(self.room, Room::NotNeeded) {
+            self.room = Room::Wanted(Box::pin(room(Arc::clone(&self.large), self.length)));
         }
     }
 
@@ -126,18 +133,19 @@ impl Intake {
         self.missing == 0 && self.prefix.is_empty()
     }
 
-    /// Nothing comes at present: whether that lasts too long already.
-    fn check_deadline(&mut self, context: &mut Context<'_>) -> Result<(), Status> {
-        let Some(deadline) = &mut self.deadline else { return Ok(()) };
+    /// Nothing comes at present, unless that lasts too long already.
+    fn wait<T>(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, Status>>> {
+        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
         while deadline.as_mut().poll(context).is_ready() {
             // Its time was over long ago, and nobody has asked since: it was the collector that did not read.
             if deadline.deadline().elapsed() <= ASKED_WITHIN {
                 let seconds = MESSAGE_WITHIN.as_secs();
-                return Err(Status::deadline_exceeded(format!("it did not come whole within {seconds} s")));
+                let late = format!("it did not come whole within {seconds} s");
+                return Poll::Ready(Some(Err(Status::deadline_exceeded(late))));
             }
             deadline.set(sleep(MESSAGE_WITHIN));
         }
-        Ok(())
+        Poll::Pending
     }
 }
 
@@ -159,10 +167,10 @@ impl http_body::Body for Intake {
             this.room = Room::NotNeeded;
         }
         if let Room::Wanted(room) = &mut this.room {
-            let permit = ready!(room.as_mut().poll(context));
-            this.room = Room::Held { _permit: permit };
-            // Waiting for room was no fault of the peer.
-            this.deadline = Some(Box::pin(sleep(MESSAGE_WITHIN)));
+            match room.as_mut().poll(context) {
+                Poll::Ready(permit) => this.room = Room::Held { _permit: permit },
+                Poll::Pending => return this.wait(context),
+            }
         }
         match Pin::new(&mut this.body).poll_frame(context) {
             Poll::Ready(frame) => {
@@ -173,10 +181,7 @@ impl http_body::Body for Intake {
                 }
                 Poll::Ready(frame)
             }
-            Poll::Pending => match this.check_deadline(context) {
-                Ok(()) => Poll::Pending,
-                Err(status) => Poll::Ready(Some(Err(status))),
-            },
+            Poll::Pending => this.wait(context),
         }
     }
 

@@ -9,11 +9,12 @@
 //! - [`stream`]: the protocol with one agent, one task a stream; its parts are [`greet`], [`segment`]
 //!   and [`batch`].
 //! - [`identity`]: what becomes of whatever comes, as a table.
+//! - [`peer`]: the node that the connection is of.
 //! - [`holder`]: which of a node's GPUs another one holds.
 //! - [`intake`]: no message takes long, and large ones have a bound together; [`allowance`]: how much one
 //!   node may ask for; [`refusal`]: why a stream ends, and which limit was broken.
 //! - [`skew`]: how far a node's clock is off.
-//! - [`node`]: what a stream and the commit task share.
+//! - [`node`]: what a stream and the commit task share; [`crowd`]: what waits over all nodes.
 //! - [`commit`]: one transaction an interval; only then acknowledgements.
 //! - [`owners`]: numbers of owners, remembered.
 //! - [`tap`]: where whole batches leave for remote write.
@@ -21,11 +22,12 @@
 //!
 //! Invariants: an acknowledgement follows the commit that holds the batch; a node has at most one
 //! stream that folds, the newest; a batch that was folded before is skipped by its sequence; what
-//! waits is bounded for each node, and a full node is not read from.
+//! waits is bounded for each node and for all together, and a full node is not read from.
 
 mod allowance;
 mod batch;
 mod commit;
+mod crowd;
 pub mod events;
 mod greet;
 pub mod holder;
@@ -33,6 +35,7 @@ pub mod identity;
 pub mod intake;
 mod node;
 mod owners;
+pub mod peer;
 mod refusal;
 mod segment;
 mod skew;
@@ -44,12 +47,15 @@ mod tests;
 use crate::export::Health;
 use crate::fold::FoldOptions;
 use crate::latest::Latest;
+use crate::net::{Connection, Occupied};
+use crowd::Crowd;
 use events::{Events, wall_ms};
 use gpuledger_ledger::{Ledger, LedgerError, NodeKey};
 use gpuledger_proto::ids::NodeName;
 use gpuledger_proto::v1;
 use gpuledger_proto::v1::telemetry_server::Telemetry;
 use node::{Mailbox, Node};
+use peer::PeerIdentity;
 pub use refusal::{Limit, Refusal};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -94,6 +100,7 @@ struct Shared {
     options: IngestOptions,
     clock: Clock,
     owners: owners::Owners,
+    crowd: Arc<Crowd>,
     accounts: allowance::Accounts,
     tap: Option<Arc<dyn Tap>>,
     nodes: Mutex<BTreeMap<NodeName, Arc<Node>>>,
@@ -117,7 +124,7 @@ impl Ingest {
         options: IngestOptions,
         tap: Option<Arc<dyn Tap>>,
     ) -> Arc<Self> {
-        Self::begin(ledger, latest, health, options, Arc::new(wall_ms), tap)
+        Self::begin(ledger, latest, health, options, Arc::new(wall_ms), tap, Crowd::default())
     }
 
     /// [`Ingest::start`] by another clock and without a tap.
@@ -128,7 +135,7 @@ impl Ingest {
         options: IngestOptions,
         clock: Clock,
     ) -> Arc<Self> {
-        Self::begin(ledger, latest, health, options, clock, None)
+        Self::begin(ledger, latest, health, options, clock, None, Crowd::default())
     }
 
     fn begin(
@@ -138,6 +145,7 @@ impl Ingest {
         options: IngestOptions,
         clock: Clock,
         tap: Option<Arc<dyn Tap>>,
+        crowd: Crowd,
     ) -> Arc<Self> {
         let shared = Arc::new(Shared {
             ledger,
@@ -146,6 +154,7 @@ impl Ingest {
             options,
             clock,
             owners: owners::Owners::default(),
+            crowd: Arc::new(crowd),
             accounts: allowance::Accounts::default(),
             tap,
             nodes: Mutex::default(),
@@ -182,13 +191,14 @@ impl Ingest {
         result
     }
 
-    /// Serves one stream: messages come in by `inbound`, answers go out by what is returned.
-    pub fn serve<S>(&self, inbound: S) -> ReceiverStream<Result<v1::CollectorMessage, Status>>
+    /// Serves one stream: messages come in by `inbound`, answers go out by what is returned. `peer` is the
+    /// only node that may send them; without one, any may.
+    pub fn serve<S>(&self, inbound: S, peer: Option<PeerIdentity>) -> ReceiverStream<Result<v1::CollectorMessage, Status>>
     where
         S: Stream<Item = Result<v1::AgentMessage, Status>> + Send + Unpin + 'static,
     {
         let (out, answers) = mpsc::channel(OUTBOX_MAX);
-        self.streams.spawn(stream::run(Arc::clone(&self.shared), inbound, out));
+        self.streams.spawn(stream::run(Arc::clone(&self.shared), inbound, peer, out));
         ReceiverStream::new(answers)
     }
 }
@@ -214,7 +224,10 @@ impl Telemetry for TelemetryService {
         if self.0.streams.len() >= STREAMS_MAX {
             return Err(Status::resource_exhausted(format!("{STREAMS_MAX} streams are open already")));
         }
-        Ok(Response::new(self.0.serve(request.into_inner())))
+        let connection = request.extensions().get::<Connection>().cloned();
+        let peer = connection.as_ref().map_or(Ok(None), Connection::peer).map_err(Status::permission_denied)?;
+        let inbound = Occupied::new(request.into_inner(), connection.as_ref());
+        Ok(Response::new(self.0.serve(inbound, peer)))
     }
 }
 
@@ -222,11 +235,11 @@ impl Shared {
     /// The node's entry, claimed for a stream.
     fn claim(&self, name: &NodeName, key: NodeKey, mailbox: &Arc<Mailbox>) -> Arc<Node> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let node = nodes.entry(name.clone()).or_insert_with(|| Arc::new(Node::new(name.clone(), key)));
+        let node = nodes.entry(name.clone()).or_insert_with(|| Arc::new(Node::new(name.clone(), key, &self.crowd)));
         if node.key != key {
             // The ledger is another one by now. What was folded for the number of before is not its.
             node.discard(Refusal::moved(BEGIN_ANEW));
-            *node = Arc::new(Node::new(name.clone(), key));
+            *node = Arc::new(Node::new(name.clone(), key, &self.crowd));
         }
         if node.claim(mailbox, (self.clock)()) {
             self.events.contested(name);

@@ -5,6 +5,7 @@
 //! leaves acknowledgements in it and never waits for a peer.
 
 use super::Refusal;
+use super::crowd::{Crowd, Part};
 use super::holder::TakenOver;
 use crate::fold::NodeFold;
 use gpuledger_ledger::{EpochAdvance, NodeCommit, NodeKey};
@@ -41,8 +42,11 @@ pub struct Inner {
     pub fold: Option<NodeFold>,
     /// Batches folded since the last take.
     pub waiting: usize,
-    /// Batches in the delta that is being committed.
+    /// Batches and rows in the delta that is being committed.
     pub in_flight: usize,
+    rows_in_flight: usize,
+    /// Rows that wait or are in flight, as all nodes together go by them.
+    part: Part,
     /// Whether the node is on the list of those that have something to commit.
     pub listed: bool,
     /// What the waiting batches passed over, told when they are committed.
@@ -72,8 +76,8 @@ struct Contest {
 }
 
 impl Node {
-    pub fn new(name: NodeName, key: NodeKey) -> Self {
-        Self { name, key, inner: Mutex::default() }
+    pub fn new(name: NodeName, key: NodeKey, crowd: &Arc<Crowd>) -> Self {
+        Self { name, key, inner: Mutex::new(Inner { part: Part::of(crowd), ..Inner::default() }) }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -95,6 +99,7 @@ impl Node {
         inner.listed = false;
         let commit = inner.fold.as_mut().and_then(NodeFold::take)?;
         inner.in_flight = std::mem::take(&mut inner.waiting);
+        inner.rows_in_flight = commit.gpu_hours.len() + commit.node_hours.len();
         Some(Delta {
             commit,
             batches: inner.in_flight,
@@ -109,6 +114,8 @@ impl Node {
         let mut inner = self.lock();
         inner.careful = inner.careful.saturating_sub(inner.in_flight);
         inner.in_flight = 0;
+        inner.rows_in_flight = 0;
+        inner.count_rows();
         if let Some(fold) = &mut inner.fold {
             fold.committed(epochs);
         }
@@ -168,6 +175,8 @@ impl Inner {
         self.fold = None;
         self.waiting = 0;
         self.in_flight = 0;
+        self.rows_in_flight = 0;
+        self.part.set(0);
         self.lost_batches = 0;
         self.ahead_samples = 0;
         self.taken_over.clear();
@@ -186,10 +195,16 @@ impl Inner {
         self.waiting + self.in_flight
     }
 
-    /// Whether so much waits that nothing more may be folded.
+    /// Tells all nodes together how many rows wait of this one.
+    pub fn count_rows(&mut self) {
+        self.part.set(self.rows_in_flight + self.fold.as_ref().map_or(0, NodeFold::pending_rows));
+    }
+
+    /// Whether so much waits, here or in all, that nothing more may be folded.
     pub fn is_full(&self) -> bool {
         let batches_max = if self.is_careful() { 1 } else { UNCOMMITTED_BATCHES_MAX };
         self.uncommitted() >= batches_max
+            || !self.part.may_grow()
             || self.fold.as_ref().is_some_and(|fold| fold.pending_rows() >= UNCOMMITTED_ROWS_MAX)
     }
 }

@@ -35,6 +35,8 @@ pub enum Limit {
     Inventory,
     /// A sequence is beyond `SEQUENCE_MAX`.
     Sequence,
+    /// A node sends under another one's name.
+    Identity,
     /// No hello came in time.
     Hello,
     /// Answers were not taken in time.
@@ -50,13 +52,14 @@ pub enum Limit {
 }
 
 impl Limit {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::MessageBytes,
         Self::MessageTime,
         Self::MessageForm,
         Self::Batch,
         Self::Inventory,
         Self::Sequence,
+        Self::Identity,
         Self::Hello,
         Self::Answers,
         Self::Streams,
@@ -74,6 +77,7 @@ impl Limit {
             Self::Batch => "batch",
             Self::Inventory => "inventory",
             Self::Sequence => "sequence",
+            Self::Identity => "identity",
             Self::Hello => "hello",
             Self::Answers => "answers",
             Self::Streams => "streams",

@@ -3,6 +3,7 @@
 
 use super::holder::{self, TakenOver};
 use super::stream::{End, Session, send};
+use crate::latest::Slot;
 use super::{Limit, Refusal};
 use gpuledger_ledger::NodeRecord;
 use gpuledger_proto::convert::{inventory_from_wire, sequence_from_wire};
@@ -17,6 +18,8 @@ use uuid::Uuid;
 pub(super) struct Segment {
     pub epoch: Epoch,
     pub inventory: Arc<Inventory>,
+    /// Where the node's last sample goes.
+    pub latest: Arc<Slot>,
     /// Last sequence of the epoch that is committed, as far as this stream knows.
     pub committed: Sequence,
     /// Last sequence that the agent has sent on this stream, or was told to be committed when it
@@ -75,7 +78,8 @@ impl Session {
         self.with_fold(|fold| fold.begin_segment(epoch, boot, gpus, stored, first))?;
         let before = self.segment.as_ref().filter(|before| before.epoch == epoch);
         let heard = before.map_or(stored, |before| before.heard.max(stored));
-        self.segment = Some(Segment { epoch, inventory, committed: stored, heard });
+        let latest = self.shared.latest.slot(&self.node.name);
+        self.segment = Some(Segment { epoch, inventory, latest, committed: stored, heard });
         let opened = v1::Opened { epoch: epoch.0.as_bytes().to_vec(), committed_sequence: stored.0 };
         send(&self.out, Answer::Opened(opened)).await
     }

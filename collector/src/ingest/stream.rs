@@ -7,6 +7,7 @@
 use super::allowance::{Account, MESSAGE_WORK, SEGMENT_WORK};
 use super::greet::greet;
 use super::node::{Mailbox, Node};
+use super::peer::PeerIdentity;
 use super::segment::Segment;
 use super::skew::Skew;
 use super::{Limit, Refusal, Shared};
@@ -56,12 +57,12 @@ impl From<Refusal> for End {
 }
 
 /// Serves one stream to its end.
-pub(super) async fn run<S>(shared: Arc<Shared>, mut inbound: S, out: Outbox)
+pub(super) async fn run<S>(shared: Arc<Shared>, mut inbound: S, peer: Option<PeerIdentity>, out: Outbox)
 where
     S: Stream<Item = Result<v1::AgentMessage, Status>> + Unpin,
 {
     let mut name = String::from("?");
-    let end = match greet(&shared, &mut inbound, &out, &mut name).await {
+    let end = match greet(&shared, &mut inbound, peer.as_ref(), &out, &mut name).await {
         Ok(mut session) => {
             let end = session.converse(&mut inbound).await;
             session.close();

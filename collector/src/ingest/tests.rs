@@ -1,10 +1,12 @@
 //! The protocol and its promises, against a real ledger file.
 
+mod crowd;
 mod identity;
 mod identity_of_batches;
 mod limits;
 mod skew;
 mod support;
+mod tap;
 mod world;
 
 use super::node::UNCOMMITTED_BATCHES_MAX;

@@ -9,6 +9,9 @@
 //! - [`fake`]: a node's simulated GPUs and the truth about what they told;
 //! - [`killing`]: collectors, agents and a database that are killed while they count;
 //! - [`world`]: a collector and nodes as real processes, and what their ledger has counted;
+//! - [`peer`]: a peer that speaks the protocol by hand;
+//! - [`secure`]: a collector and agents that know each other by certificates;
+//! - [`receiver`]: real receivers of remote write;
 //! - [`parts`]: what `tests/parts` has put in place.
 //!
 //! Tests return `anyhow::Result<()>`; nothing here panics.
@@ -20,6 +23,9 @@ pub mod killing;
 pub mod monitored;
 pub mod net;
 pub mod parts;
+pub mod peer;
 pub mod process;
+pub mod receiver;
+pub mod secure;
 pub mod tool;
 pub mod world;

@@ -125,22 +125,46 @@ async fn large_messages_wait_for_room_and_small_ones_pass() {
     let (mut first, mut second, mut third) = (Stream::new(&large), Stream::new(&large), Stream::new(&large));
     for stream in [&mut first, &mut second] {
         stream.send(&prefix(2 * SMALL_BYTES));
-        stream.taken().await;
+        stream.send(&vec![1; SMALL_BYTES]);
+        assert_eq!((stream.taken().await, stream.taken().await), (5, SMALL_BYTES));
         stream.send(&[1; 1_000]);
     }
     assert_eq!(first.taken().await, 1_000);
     assert!(second.poll().await.is_none());
     third.send(&message(SMALL_BYTES));
     third.taken().await;
-    advance(2 * MESSAGE_WITHIN).await;
-    assert!(second.poll().await.is_none(), "it waits, and that is no fault of it");
-    first.send(&vec![1; 2 * SMALL_BYTES - 1_000]);
+    first.send(&vec![1; SMALL_BYTES - 1_000]);
     first.taken().await;
     assert!(second.poll().await.is_none(), "the first is still worked on");
     assert!(first.poll().await.is_none(), "now it is not");
     assert_eq!(second.taken().await, 1_000);
     drop(second);
     assert_eq!(large.available_permits(), 3 * SMALL_BYTES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_announces_a_large_message_and_sends_none_takes_no_room() {
+    let large = small();
+    let mut crowd: Vec<Stream> = (0..100).map(|_| Stream::new(&large)).collect();
+    for stream in &mut crowd {
+        stream.send(&prefix(2 * SMALL_BYTES));
+        stream.send(&vec![1; SMALL_BYTES - 1]);
+        assert_eq!((stream.taken().await, stream.taken().await), (5, SMALL_BYTES - 1));
+        assert!(stream.poll().await.is_none());
+    }
+    assert_eq!(large.available_permits(), 3 * SMALL_BYTES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_room_has_an_end_too() {
+    let large = Arc::new(Semaphore::new(0));
+    let mut stream = Stream::new(&large);
+    stream.send(&prefix(2 * SMALL_BYTES));
+    stream.send(&vec![1; SMALL_BYTES]);
+    assert_eq!((stream.taken().await, stream.taken().await), (5, SMALL_BYTES));
+    assert!(stream.poll().await.is_none());
+    advance(MESSAGE_WITHIN + Duration::from_millis(2)).await;
+    assert_eq!(stream.poll().await.expect("it is over").unwrap_err().message(), DEADLINE.1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use gpuledger_ledger::Store as _;
 use gpuledger_proto::ids::Epoch;
 use gpuledger_proto::v1::RefusalReason;
 use gpuledger_proto::v1::agent_message::Kind as Message;
+use gpuledger_proto::v1::collector_message::Kind as Answer;
 use std::collections::BTreeSet;
 
 pub(super) const MOVED: RefusalReason = RefusalReason::Moved;
@@ -82,6 +83,24 @@ async fn no_hello() {
     }
     world.counts(REFUSED_INVALID, 3).await;
     assert_eq!(world.ledger.counted().await, (0, 0));
+}
+
+#[tokio::test]
+async fn another_node_s_certificate() {
+    let ledger = TestLedger::new();
+    let ingest = start(&ledger);
+    let mut impostor = Agent::connect_as(&ingest, Some("a"), Epoch::begin());
+    impostor.send(hello("b")).await;
+    let (reason, message) = impostor.refused().await;
+    assert_eq!(reason, RefusalReason::Invalid);
+    assert!(message.contains("it is node b, and its certificate is of node a"), "{message}");
+    assert!(ledger.inner.nodes().await.unwrap().is_empty(), "nothing is registered");
+    let mut itself = Agent::connect_as(&ingest, Some("a"), Epoch::begin());
+    itself.send(hello("a")).await;
+    assert!(matches!(itself.answer().await, Some(Answer::Welcome(_))));
+    // A segment that another node wrote is refused as ever, whoever's the certificate is.
+    itself.send(segment("b", itself.epoch, 1)).await;
+    assert_eq!(itself.refused().await.0, RefusalReason::Invalid);
 }
 
 #[tokio::test]

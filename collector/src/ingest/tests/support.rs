@@ -1,5 +1,7 @@
 //! An agent at the other end of a channel, and a ledger that fails on request.
 
+use super::super::crowd::Crowd;
+use super::super::peer::PeerIdentity;
 use super::super::{Clock, Ingest, IngestOptions, wall_ms};
 use crate::export::Health;
 use crate::fold::FoldOptions;
@@ -100,6 +102,14 @@ pub fn start_with(ledger: &Arc<TestLedger>, health: &Arc<Health>, clock: Clock) 
     Ingest::start_by(ledger, Arc::new(Latest::default()), Arc::clone(health), options, clock)
 }
 
+/// [`start`] where so many rows may wait over all nodes.
+pub fn start_crowded(ledger: &Arc<TestLedger>, rows_max: usize) -> Arc<Ingest> {
+    let options = IngestOptions { fold: FoldOptions::default(), commit_interval: Duration::from_millis(20) };
+    let (health, latest) = (Arc::new(Health::new().unwrap()), Arc::new(Latest::default()));
+    let ledger = Arc::clone(ledger) as Arc<dyn Ledger>;
+    Ingest::begin(ledger, latest, health, options, Arc::new(wall_ms), None, Crowd::of(rows_max))
+}
+
 /// An agent of the same machinery that speaks the protocol by hand.
 pub struct Agent {
     to: Option<mpsc::Sender<Result<v1::AgentMessage, Status>>>,
@@ -109,8 +119,14 @@ pub struct Agent {
 
 impl Agent {
     pub fn connect(ingest: &Ingest, epoch: Epoch) -> Self {
+        Self::connect_as(ingest, None, epoch)
+    }
+
+    /// With a certificate of this node.
+    pub fn connect_as(ingest: &Ingest, node: Option<&str>, epoch: Epoch) -> Self {
+        let peer = node.map(|node| PeerIdentity { node: NodeName::new(node).unwrap() });
         let (to, inbound) = mpsc::channel(1);
-        Self { to: Some(to), from: ingest.serve(ReceiverStream::new(inbound)), epoch }
+        Self { to: Some(to), from: ingest.serve(ReceiverStream::new(inbound), peer), epoch }
     }
 
     /// Connected, welcomed, and with a segment open from the first batch.

@@ -192,7 +192,7 @@ impl Telemetry for Tapped {
             message
         });
         let tap = self.tap.clone();
-        let answers = self.ingest.serve(inbound).map(move |message| {
+        let answers = self.ingest.serve(inbound, None).map(move |message| {
             if let Ok(message) = &message {
                 tap.goes(message);
             }

@@ -1,0 +1,91 @@
+//! Who was turned away: counted each time, told as often as a person can read.
+
+use crate::export::Health;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Reasons as values of a label, in the order of a connection's life.
+pub const TURNED_AWAY: [&str; 12] = [
+    "connections",
+    "connections_per_address",
+    "handshakes_per_address",
+    "accept",
+    "timeout",
+    "not_tls",
+    "tls",
+    "certificate",
+    "broken",
+    "no_node",
+    "connections_per_node",
+    "idle",
+];
+
+/// A line for each reason at most so often: a fleet with a wrong CA knocks ten thousand times.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+pub struct Events {
+    health: Arc<Health>,
+    /// By reason: when it was told last, and how often it happened since.
+    told: Mutex<BTreeMap<&'static str, (Instant, u64)>>,
+}
+
+impl Events {
+    pub fn new(health: Arc<Health>) -> Self {
+        Self { health, told: Mutex::default() }
+    }
+
+    pub fn turned_away(&self, reason: &'static str, peer: Option<SocketAddr>, message: &str) {
+        self.health.turned_away(reason);
+        let Some(unsaid) = self.may_tell(reason) else { return };
+        let peer = peer.map_or_else(|| "?".to_owned(), |peer| peer.to_string());
+        if reason == "broken" || reason == "timeout" {
+            // Links break: what is worth a look is how often.
+            tracing::info!(peer, reason, unsaid, "turned a connection away: {message}");
+        } else {
+            tracing::warn!(peer, reason, unsaid, "turned a connection away: {message}");
+        }
+    }
+
+    /// How many were not told since the last line, where one may be written.
+    fn may_tell(&self, reason: &'static str) -> Option<u64> {
+        let now = Instant::now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match told.get_mut(reason) {
+            Some((last, unsaid)) if now.duration_since(*last) < TOLD_EVERY => {
+                *unsaid += 1;
+                None
+            }
+            Some((last, unsaid)) => {
+                *last = now;
+                Some(std::mem::take(unsaid))
+            }
+            None => {
+                told.insert(reason, (now, 0));
+                Some(0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reason_is_counted_each_time_and_told_at_most_so_often() {
+        let health = Arc::new(Health::new().unwrap());
+        let events = Events::new(Arc::clone(&health));
+        assert_eq!(events.may_tell("tls"), Some(0));
+        assert_eq!([events.may_tell("tls"), events.may_tell("tls")], [None, None]);
+        assert_eq!(events.may_tell("idle"), Some(0), "another reason");
+        tokio::time::advance(TOLD_EVERY).await;
+        assert_eq!(events.may_tell("tls"), Some(2));
+        events.turned_away("tls", None, "x");
+        events.turned_away("tls", None, "x");
+        let line = "gpuledger_collector_connections_refused_total{reason=\"tls\"} 2\n";
+        assert!(health.text().contains(line), "{}", health.text());
+    }
+}
