@@ -58,12 +58,7 @@ pub(crate) fn decode_head(magic: [u8; 8], bytes: &[u8; HEAD_BYTES]) -> Option<He
     if bytes[..8] != magic || blob_bytes > BLOB_BYTES_MAX || !can_begin_at(first_sequence) {
         return None;
     }
-    Some(Head {
-        version: u32_at(bytes, 8),
-        blob_bytes,
-        first_sequence,
-        crc: u32_at(bytes, 24),
-    })
+    Some(Head { version: u32_at(bytes, 8), blob_bytes, first_sequence, crc: u32_at(bytes, 24) })
 }
 
 pub(crate) fn head_is_sound(head: Head, fixed: &[u8; HEAD_BYTES], blob: &[u8]) -> bool {

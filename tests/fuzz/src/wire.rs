@@ -1,0 +1,83 @@
+//! Bytes as a message of an agent or a collector, and every conversion of what is in it.
+//!
+//! Holds for any bytes: nothing panics; what is accepted is within every limit, and is the same again
+//! after it went over the wire once more.
+
+use gpuledger_proto::convert::{batch_from_wire, batch_to_wire, inventory_from_wire, inventory_to_wire};
+use gpuledger_proto::frame::{Batch, Inventory};
+use gpuledger_proto::ids::{Epoch, NodeName};
+use gpuledger_proto::limits::{
+    COLUMNS_PER_BATCH_MAX, DEVICES_PER_NODE_MAX, HOLDINGS_PER_BATCH_MAX, NAME_BYTES_MAX,
+    SAMPLES_PER_BATCH_MAX, SHARES_PER_HOLDING_MAX, VALUES_PER_BATCH_MAX,
+};
+use gpuledger_proto::v1;
+use gpuledger_proto::v1::agent_message::Kind;
+use prost::Message;
+
+/// Devices of the node that a batch is said to come from; the first byte chooses.
+const DEVICES: [usize; 5] = [1, 2, 9, 17, DEVICES_PER_NODE_MAX];
+
+/// The first byte chooses how many devices the node has, the rest is the message.
+pub fn run(data: &[u8]) {
+    let Some((&choice, bytes)) = data.split_first() else { return };
+    let devices = DEVICES[usize::from(choice) % DEVICES.len()];
+    // What an agent reads: nothing of it is converted further than this.
+    drop(v1::CollectorMessage::decode(bytes));
+    let Ok(message) = v1::AgentMessage::decode(bytes) else { return };
+    match message.kind {
+        Some(Kind::Hello(hello)) => hear(&hello),
+        Some(Kind::Segment(segment)) => open(segment),
+        Some(Kind::Batch(batch)) => take_in(batch, devices),
+        None => {}
+    }
+}
+
+fn hear(hello: &v1::Hello) {
+    if let Ok(name) = NodeName::new(&hello.node) {
+        assert_eq!(name.as_str(), hello.node);
+        assert!((1..=NAME_BYTES_MAX).contains(&name.as_str().len()));
+    }
+}
+
+fn open(segment: v1::Segment) {
+    if let Ok(epoch) = Epoch::from_slice(&segment.epoch) {
+        assert_eq!(epoch.0.as_bytes()[..], segment.epoch);
+    }
+    let Some(Ok(inventory)) = segment.inventory.map(inventory_from_wire) else { return };
+    check_inventory(&inventory);
+    assert_eq!(inventory_from_wire(inventory_to_wire(&inventory)), Ok(inventory));
+}
+
+fn check_inventory(inventory: &Inventory) {
+    assert!(inventory.gpus.len() < DEVICES_PER_NODE_MAX);
+    let host = &inventory.host;
+    let mut texts = vec![&host.hostname, &host.os];
+    texts.extend(&host.driver_version);
+    for gpu in &inventory.gpus {
+        texts.push(&gpu.model);
+        texts.extend(gpu.serial.iter().chain(&gpu.pci_bus_id));
+    }
+    for text in texts {
+        assert!(text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control), "{text:?}");
+    }
+}
+
+fn take_in(wire: v1::Batch, devices: usize) {
+    let Ok(batch) = batch_from_wire(wire, devices) else { return };
+    check_batch(&batch);
+    assert_eq!(batch_from_wire(batch_to_wire(&batch), devices), Ok(batch));
+}
+
+fn check_batch(batch: &Batch) {
+    let samples = batch.stamps.len();
+    assert!((1..=SAMPLES_PER_BATCH_MAX).contains(&samples));
+    assert!(batch.columns.len() <= COLUMNS_PER_BATCH_MAX);
+    assert!(batch.points() <= VALUES_PER_BATCH_MAX);
+    assert!(batch.holdings.len() <= HOLDINGS_PER_BATCH_MAX);
+    for holding in &batch.holdings {
+        assert!((1..=SHARES_PER_HOLDING_MAX).contains(&holding.len()));
+        assert_eq!(holding.iter().map(|share| u64::from(share.share_ppm)).sum::<u64>(), 1_000_000);
+    }
+    assert!(batch.columns.iter().all(|column| column.readings.len() == samples));
+    assert!(batch.columns.is_sorted_by(|a, b| (a.device, a.metric) < (b.device, b.metric)));
+}
