@@ -4,12 +4,14 @@
 //! way round is turned round. Nothing is guessed across a third currency: a missing rate is an error that
 //! names pair and day.
 
-use crate::decimal::{div, mul};
+use crate::allocation::settle;
+use crate::decimal::{div, mul, round, sum};
 use crate::error::TcoError;
 use crate::evaluate::Inputs;
 use crate::facility::Charge;
 use crate::finance::refuse;
 use crate::money::{Currency, Money};
+use crate::statement::{self, Input, Statement};
 use jiff::civil::Date;
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
@@ -181,6 +183,60 @@ pub fn localise(inputs: &Inputs, rates: &Rates, on: Date) -> Result<Inputs, TcoE
         (price.per_gpu_hour, price.currency) = (money.amount, to);
     }
     Ok(local)
+}
+
+/// A statement in another currency, by the rate in force on a day. Lines are settled anew, so that they sum
+/// to groups and groups to the total again; rates and comparisons are converted one by one.
+pub fn in_currency(
+    statement: &Statement,
+    rates: &Rates,
+    to: Currency,
+    day: Date,
+) -> Result<Statement, TcoError> {
+    if statement.currency == to {
+        return Ok(statement.clone());
+    }
+    let total = rates.convert(statement.total, to, day)?;
+    let of = |amount: Decimal| mul(amount, total.rate);
+    let money = |money: Money| Ok::<_, TcoError>(Money::new(of(money.amount)?, to).rounded());
+    let mut other = statement.clone();
+    let exact = statement.lines.iter().map(|line| of(line.amount)).collect::<Result<Vec<_>, _>>()?;
+    let settled = settle(total.money.rounded().amount, &exact, to.minor_digits())?;
+    for ((line, amount), exact) in other.lines.iter_mut().zip(settled).zip(exact) {
+        (line.amount, line.exact, line.currency) = (amount, exact, to);
+        line.inputs.push(Input {
+            name: "rate".to_owned(),
+            value: total.rate,
+            unit: format!("{to}/{}", statement.currency),
+            source: format!("{} of {}", total.source, total.on),
+        });
+    }
+    for group in &mut other.groups {
+        let own = sum(other.lines.iter().filter(|line| line.group == group.name).map(|line| line.amount))?;
+        group.total = Money::new(own, to).rounded();
+        group.rates = rates_in(group.rates, total.rate)?;
+    }
+    for comparison in &mut other.comparisons {
+        comparison.price_per_gpu_hour = of(comparison.price_per_gpu_hour)?;
+        comparison.own = money(comparison.own)?;
+        comparison.same_capacity = money(comparison.same_capacity)?;
+        comparison.same_work = money(comparison.same_work)?;
+    }
+    (other.currency, other.total, other.rates) =
+        (to, total.money.rounded(), rates_in(statement.rates, total.rate)?);
+    other.notes.insert(0, format!("Amounts are converted: {}.", total.explained()));
+    Ok(other)
+}
+
+fn rates_in(of: statement::Rates, rate: Decimal) -> Result<statement::Rates, TcoError> {
+    let each = |hour: Option<Decimal>| {
+        hour.map(|hour| Ok::<_, TcoError>(round(mul(hour, rate)?, hour.scale()))).transpose()
+    };
+    Ok(statement::Rates {
+        per_hour_in_service: each(of.per_hour_in_service)?,
+        per_hour_active: each(of.per_hour_active)?,
+        per_hour_owned: each(of.per_hour_owned)?,
+    })
 }
 
 #[cfg(test)]

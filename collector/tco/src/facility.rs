@@ -1,9 +1,11 @@
 //! What a site costs beside its electricity: colocation, yearly overheads and capital.
 //!
 //! - Colocation: contracted kW × price a kW and month × months. It is owed for the commitment, not
-//!   the draw. Where the contract includes power, measured energy is shown but not paid again.
-//! - Yearly overheads: amount × (time in the period ÷ length of that calendar year). Both are differences
-//!   of rounded amounts to date, so that the months of a year sum to the amount.
+//!   the draw. Where the contract includes power, measured energy is shown but not paid again, up to what
+//!   is included.
+//! - Overheads: by year (amount × time in the period ÷ length of that calendar year), month, GPU and year,
+//!   share of cost, or failures; while they are owed. Amounts by year and month are differences of rounded
+//!   amounts to date, so that the months of a year sum to the amount. Each is shared by its key.
 //! - Capital charge: rate × average net book value × (time ÷ length of that calendar year). The
 //!   average is that of the values at the start and the end of each calendar month's part in the
 //!   period in which the asset was in service; after its life an asset still binds its salvage.

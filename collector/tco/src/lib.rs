@@ -50,6 +50,7 @@ mod figures;
 pub mod finance;
 pub mod formulas;
 pub mod money;
+mod notes;
 pub mod pools;
 pub mod power_bill;
 mod powers;

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 mod support;
 
+use gpuledger_tco::books::BookMethod;
 use gpuledger_tco::energy::{Intensity, Missing, Series, Tariff};
 use gpuledger_tco::evaluate::Inputs;
-use gpuledger_tco::facility::{CapitalRate, Charge, Colocation, Overhead};
+use gpuledger_tco::facility::{CapitalRate, Charge, Colocation, Key, Overhead};
 use gpuledger_tco::statement::{GroupBy, Statement};
+use gpuledger_tco::supply::{Demand, Tax};
 use gpuledger_tco::usage::{GpuRow, NodeRow, Usage};
 use gpuledger_tco::{TcoError, evaluate};
 use jiff::civil::date;
@@ -62,51 +64,80 @@ fn unique(mut rows: Vec<GpuRow>, mut nodes: Vec<NodeRow>) -> (Vec<GpuRow>, Vec<N
     (rows, nodes)
 }
 
+fn methods() -> impl Strategy<Value = BookMethod> {
+    proptest::sample::select(vec![
+        BookMethod::StraightLine,
+        BookMethod::SumOfYears,
+        BookMethod::Declining { factor: Decimal::TWO, switch: true },
+    ])
+}
+
 fn fleet() -> impl Strategy<Value = Inputs> {
     let rows = (proptest::collection::vec(gpu_row(), 0..60), proptest::collection::vec(node_row(), 0..30));
     let money = (1_u32..5_000_000, 0_u32..100, 1_u32..70, 0_u32..1_000_000);
     let prices = proptest::collection::vec(-500_000_i64..500_000, 60 * 24);
-    (rows, money, prices).prop_map(|((rows, node_rows), (cost, salvage, life, yearly), prices)| {
-        let mut usage: Usage = usage(&["n1", "n2", "n3"], 2, &["team-a", "team-b", "team-a"]);
-        (usage.gpu_rows, usage.node_rows) = unique(rows, node_rows);
-        usage.nodes[2].site = 1;
-        "NVIDIA L40S".clone_into(&mut usage.gpus[3].model);
-        let mut inputs = inputs(period("2024-01-01", "2024-03-01"), GroupBy::Month, usage);
-        inputs.sites.push(site("dc2"));
-        let series = Series {
-            first: hour("2024-01-01", 0),
-            values: prices.into_iter().map(|price| Some(Decimal::new(price, 6))).collect(),
-            source: "prices.csv".to_owned(),
-        };
-        inputs.sites[0].pue = dec("1.37");
-        inputs.sites[0].intensity = Some(Intensity::Hourly(series.clone()));
-        inputs.sites[0].tariff = Some(Tariff::Hourly { per_kwh: series, missing: Missing::Refuse });
-        inputs.sites[1].tariff = Some(flat("0.2345"));
-        inputs.sites[1].colocation = Some(Colocation {
-            contracted_kw: dec("7.7"),
-            price_per_kw_month: eur("195.94"),
-            power_included: false,
-            overage: None,
-            source: "contract".to_owned(),
-        });
-        for (serial, node, day) in [("SN1", "n1", 1), ("SN2", "n3", 17)] {
-            let mut asset = server(serial, node, "0");
-            asset.cost.amount = Decimal::new(cost.into(), 2);
-            asset.salvage.amount =
-                Decimal::new((u64::from(cost) * u64::from(salvage) / 100).try_into().unwrap(), 2);
-            (asset.life_months, asset.gpus, asset.in_service) = (life, 2, date(2024, 1, day));
-            inputs.assets.push(asset);
-        }
-        let per_year = eur(&yearly.to_string());
-        let overhead = |kind: &str, site: Option<&str>| Overhead::per_year(kind, site, per_year, "budget");
-        inputs.overheads = vec![overhead("staff", None), overhead("network", Some("dc2"))];
-        inputs.capital_rate = Some(CapitalRate { rate: dec("0.07"), source: "finance".to_owned() });
-        inputs.prices =
-            vec![rent("cloud", "2.95", date(2023, 1, 1)), rent("cloud", "2.60", date(2024, 1, 20))];
-        inputs.prices.push(rent("other", "3.99", date(2023, 1, 1)));
-        "NVIDIA".clone_into(&mut inputs.prices[2].model);
-        inputs
-    })
+    let terms =
+        (methods(), proptest::sample::select(vec![Key::InService, Key::Owned, Key::Active, Key::Energy]));
+    (rows, money, prices, terms).prop_map(
+        |((rows, node_rows), (cost, salvage, life, yearly), prices, (method, key))| {
+            let mut usage: Usage = usage(&["n1", "n2", "n3"], 2, &["team-a", "team-b", "team-a"]);
+            (usage.gpu_rows, usage.node_rows) = unique(rows, node_rows);
+            usage.nodes[2].site = 1;
+            "NVIDIA L40S".clone_into(&mut usage.gpus[3].model);
+            let mut inputs = inputs(period("2024-01-01", "2024-03-01"), GroupBy::Month, usage);
+            inputs.sites.push(site("dc2"));
+            let series = Series {
+                first: hour("2024-01-01", 0),
+                values: prices.into_iter().map(|price| Some(Decimal::new(price, 6))).collect(),
+                source: "prices.csv".to_owned(),
+            };
+            inputs.sites[0].pue = dec("1.37");
+            inputs.sites[0].intensity = Some(Intensity::Hourly(series.clone()));
+            inputs.sites[0].tariff = Some(Tariff::Hourly { per_kwh: series, missing: Missing::Refuse });
+            inputs.sites[1].tariff = Some(flat("0.2345"));
+            inputs.sites[1].colocation = Some(Colocation {
+                contracted_kw: dec("7.7"),
+                price_per_kw_month: eur("195.94"),
+                power_included: false,
+                overage: None,
+                source: "contract".to_owned(),
+            });
+            for (serial, node, day) in [("SN1", "n1", 1), ("SN2", "n3", 17)] {
+                let mut asset = server(serial, node, "0");
+                asset.cost.amount = Decimal::new(cost.into(), 2);
+                asset.salvage.amount =
+                    Decimal::new((u64::from(cost) * u64::from(salvage) / 100).try_into().unwrap(), 2);
+                (asset.life_months, asset.gpus, asset.in_service) = (life, 2, date(2024, 1, day));
+                asset.terms.method = method.clone();
+                if !matches!(method, BookMethod::StraightLine) {
+                    asset.life_months = life.div_ceil(12) * 12;
+                }
+                inputs.assets.push(asset);
+            }
+            let per_year = eur(&yearly.to_string());
+            let overhead =
+                |kind: &str, site: Option<&str>| Overhead::per_year(kind, site, per_year, "budget");
+            inputs.overheads =
+                vec![overhead("staff", None), Overhead { key, ..overhead("network", Some("dc2")) }];
+            inputs.sites[1].supply.demand = Some(Demand {
+                per_kw: eur("13.37"),
+                windows: Vec::new(),
+                zone: jiff::tz::TimeZone::UTC,
+                holidays: Vec::new(),
+                ratchet: Decimal::ZERO,
+                metered: Vec::new(),
+                source: "contract".to_owned(),
+            });
+            inputs.sites[1].supply.taxes =
+                vec![Tax { name: "levy".to_owned(), share: dec("0.07"), source: "law".to_owned() }];
+            inputs.capital_rate = Some(CapitalRate { rate: dec("0.07"), source: "finance".to_owned() });
+            inputs.prices =
+                vec![rent("cloud", "2.95", date(2023, 1, 1)), rent("cloud", "2.60", date(2024, 1, 20))];
+            inputs.prices.push(rent("other", "3.99", date(2023, 1, 1)));
+            "NVIDIA".clone_into(&mut inputs.prices[2].model);
+            inputs
+        },
+    )
 }
 
 fn grouped(inputs: &Inputs, by: GroupBy) -> Statement {
@@ -183,11 +214,41 @@ proptest! {
             if let Some(contract) = &mut site.colocation {
                 contract.price_per_kw_month.amount *= Decimal::TEN;
             }
+            if let Some(demand) = &mut site.supply.demand {
+                demand.per_kw.amount *= Decimal::TEN;
+            }
         }
         let once = grouped(&inputs, GroupBy::Owner).total.amount * Decimal::TEN;
         let ten = grouped(&tenfold, GroupBy::Owner).total.amount;
         // Each family and month is rounded once, depreciation by asset and month: cents times ten.
         prop_assert!((once - ten).abs() <= Decimal::TWO, "{} {}", once, ten);
+    }
+
+    #[test]
+    fn a_what_if_with_nothing_changed_is_identical(inputs in fleet(), order in any::<u64>()) {
+        let mut same = inputs.clone();
+        // Nor does it matter in which order things were registered.
+        same.assets.rotate_left(usize::try_from(order % 2).unwrap());
+        same.overheads.rotate_left(usize::try_from(order % 2).unwrap());
+        prop_assert_eq!(grouped(&same, GroupBy::Owner), grouped(&inputs, GroupBy::Owner));
+    }
+
+    #[test]
+    fn what_is_dearer_never_costs_less(inputs in fleet(), more in 1_i64..100_000) {
+        let total = |inputs: &Inputs| grouped(inputs, GroupBy::Site).total.amount;
+        let base = total(&inputs);
+        let cents = Decimal::new(more, 2);
+        let dearer = |edit: &dyn Fn(&mut Inputs)| {
+            let mut other = inputs.clone();
+            edit(&mut other);
+            total(&other)
+        };
+        // Months of a straight line are rounded each, so that the first ones may round down where they rounded up.
+        let slack = dec("0.02");
+        prop_assert!(dearer(&|inputs| inputs.assets[0].cost.amount += cents) + slack >= base);
+        prop_assert!(dearer(&|inputs| inputs.sites[1].tariff = Some(flat(&(dec("0.2345") + cents).to_string()))) >= base);
+        prop_assert!(dearer(&|inputs| inputs.overheads[0].charge = Charge::PerYear(eur(&(dec("1000000") + cents).to_string()))) >= base);
+        prop_assert!(dearer(&|inputs| inputs.capital_rate.as_mut().unwrap().rate += dec("0.01")) >= base);
     }
 
     #[test]

@@ -166,6 +166,8 @@ fn a_pue_by_hour_is_in_price_and_emissions() {
     // 1.1 and twice the site's own 1.5.
     assert_eq!((statement.total.amount, statement.carbon_kg), (dec("4.10"), Some(dec("4.1"))));
     assert_eq!(statement.lines[0].formula_id.id, "energy.hourly_pue_series");
+    let note = "23 hours have no PUE in the series of dc1: they take the site's own, 1.5.";
+    assert!(statement.notes.iter().any(|said| said == note), "{:?}", statement.notes);
     inputs.sites[0].supply.pue = Some(series([Some("0.9"), None]));
     assert!(evaluate(&inputs).unwrap_err().to_string().starts_with("PUE of site dc1 is 0.9"));
 }

@@ -9,6 +9,7 @@
 //! | [`case`] | own against rent: break-even, payback, present value, rate of return, levelised cost |
 //! | [`split`] | the best split for a measured load curve: own the base, rent the peaks |
 //! | [`sensitivity`] | one lever at a time, and P10/P50/P90 from a seed |
+//! | [`measured`] | cost and use of each model as the ledger has them |
 //! | [`models`] | business models on one page |
 //! | [`market`] | what free hours would have earned |
 //! | [`dice`] | the deterministic generator behind seeds |
@@ -16,6 +17,7 @@
 pub mod case;
 pub mod dice;
 pub mod market;
+pub mod measured;
 pub mod models;
 pub mod sensitivity;
 pub mod split;
