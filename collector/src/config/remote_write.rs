@@ -14,7 +14,7 @@ const QUEUE_BYTES: RangeInclusive<u64> = 64 << 20..=1 << 40;
 /// The queue of a ledger that is no file.
 const QUEUE: &str = "/var/lib/gpuledger/remote_write";
 /// Labels that series have already.
-const TAKEN: [&str; 16] = [
+const TAKEN: [&str; 15] = [
     "account",
     "driver_version",
     "gpu",
@@ -30,7 +30,6 @@ const TAKEN: [&str; 16] = [
     "serial",
     "simulated",
     "uuid",
-    "job",
 ];
 
 /// What the section says, where it names a receiver.

@@ -122,7 +122,7 @@ impl Deliverer {
             match self.attempt(part, protocol).await? {
                 Answer::OtherVersion if self.choice == Choice::Auto && protocol == Protocol::V2 => {
                     self.fell_back = Some(Instant::now());
-                    self.events.speaks(Protocol::V1, "the receiver does not speak 2.0");
+                    Events::speaks(Protocol::V1, "the receiver does not speak 2.0");
                 }
                 Answer::OtherVersion => {
                     let said = "it does not speak this version of the protocol".to_owned();
@@ -141,7 +141,7 @@ impl Deliverer {
                 }
                 answer => {
                     if protocol == Protocol::V2 && self.fell_back.take().is_some() {
-                        self.events.speaks(Protocol::V2, "the receiver speaks it by now");
+                        Events::speaks(Protocol::V2, "the receiver speaks it by now");
                     }
                     return Ok(answer);
                 }

@@ -76,7 +76,9 @@ impl Events {
         })
     }
 
-    pub fn queue_damaged(&self, damage: &Damage) {
+    /// So many bytes of a segment cannot be read: the batches in them are counted as missing when what
+    /// follows them is read.
+    pub fn queue_damaged(damage: &Damage) {
         let (segment, lost_bytes) = (damage.segment.display(), damage.lost_bytes);
         tracing::warn!(%segment, lost_bytes, copy = ?damage.copy, "a segment of the remote write queue is damaged");
     }
@@ -173,7 +175,7 @@ impl Events {
         self.failed.get()
     }
 
-    pub fn speaks(&self, protocol: Protocol, why: &str) {
+    pub fn speaks(protocol: Protocol, why: &str) {
         let protocol = protocol.name();
         tracing::info!(protocol, why, "remote write goes on by another version of the protocol");
     }

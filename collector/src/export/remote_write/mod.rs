@@ -9,7 +9,7 @@
 //! | file | what |
 //! |---|---|
 //! | [`queue`], [`record`] | batches as they came, durable before they are acknowledged, bounded |
-//! | [`render`], [`batch`], [`node`] | records → requests: which samples, which series, where they end |
+//! | [`render`], [`batch`], [`more`], [`node`] | records → requests: which samples, which series, where they end |
 //! | [`selection`], [`labels`], [`request`] | families, labels, samples |
 //! | [`encode`], [`protocol`] | requests → messages of 1.0 and 2.0 |
 //! | [`deliver`], [`answer`], [`target`] | one request after another, each until it is answered for good |
@@ -28,8 +28,9 @@ mod answer;
 mod batch;
 mod deliver;
 mod encode;
-mod events;
+pub(super) mod events;
 mod labels;
+mod more;
 mod node;
 mod progress;
 mod protocol;
@@ -147,17 +148,20 @@ fn build(
     let unusable = |source| StartError::Progress { folder: folder.clone(), source };
     fs.create_folder(&folder).map_err(unusable)?;
     let (progress, found) = Progress::open(Arc::clone(&fs), &folder).map_err(unusable)?;
-    let memory =
-        found.memory.and_then(|(record, bytes)| Some((record, Renderer::from_bytes(&bytes, &shape)?)));
-    let (record, renderer) = memory.unwrap_or_else(|| (0, Renderer::new(shape)));
-    let place = if found.place.record < record { Place { record, requests: 0 } } else { found.place };
-    let after = Count { sequence: place.record.max(record), batches: renderer.batches() };
+    let memory = found.memory.as_ref();
+    let memory = memory.and_then(|(record, bytes)| Some((*record, Renderer::from_bytes(bytes, &shape)?)));
+    let (record, (renderer, is_same)) = memory.unwrap_or_else(|| (0, (Renderer::new(shape), true)));
+    let (place, begun) = resume(found.place, record, is_same);
+    let after = Count { sequence: begun, batches: renderer.batches() };
     let (cap_bytes, times) = (options.queue_bytes, (Arc::clone(&clock), Arc::clone(&clock)));
     let queue = Queue::open(fs, &folder, cap_bytes, after, times.0, Arc::clone(&events))?;
     let mut deliverer =
         Deliverer::new(options.target, options.choice, selection, Arc::clone(&events), times.1, stop.clone())
             .map_err(StartError::Target)?;
-    if place != Place::default() {
+    // The spool itself does not remember what was acknowledged.
+    queue.release(record)?;
+    // What waits may have been on its way when the process before ended.
+    if queue.waiting_bytes() > 0 {
         deliverer.doubt();
     }
     let keep_bytes_max = cap_bytes / KEEPS_PER_CAP;
@@ -174,6 +178,18 @@ fn build(
         keep_bytes_max,
     };
     Ok((queue, worker))
+}
+
+/// Where sending goes on behind a memory that ends with a record, and the last record that there was.
+fn resume(found: Place, record: u64, is_same: bool) -> (Place, u64) {
+    // A record of which some requests were answered was there as well.
+    let begun = found.record.saturating_add(u64::from(found.requests > 0)).max(record);
+    if found.record < record {
+        return (Place { record, requests: 0 }, begun);
+    }
+    // Other requests are made of it now: those that were answered cannot be told from the others.
+    let requests = if is_same { found.requests } else { 0 };
+    (Place { requests, ..found }, begun)
 }
 
 #[cfg(test)]

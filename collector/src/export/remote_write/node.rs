@@ -2,12 +2,12 @@
 //! which of its series are live, so that each can be ended by a stale marker.
 
 use super::labels::Labels;
+use super::more::More;
 use super::request::{STALE, Sample, Series};
 use super::selection::Selection;
-use gpuledger_proto::catalogue::{MetricId, Scope};
+use gpuledger_proto::catalogue::Scope;
 use gpuledger_proto::frame::Inventory;
 use gpuledger_proto::ids::{Epoch, NodeName};
-use gpuledger_proto::reading::Absence;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -47,15 +47,6 @@ pub struct Device {
     pub live: Vec<bool>,
     /// Those that have labels of their own, with all of them.
     pub live_more: BTreeMap<(u16, More), Arc<Labels>>,
-}
-
-/// What tells the series of one family and device apart.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum More {
-    Info,
-    Throttle { bit: usize },
-    Owner { kind: &'static str, account: String, name: String },
-    Absent { metric: MetricId, reason: Absence },
 }
 
 impl Node {

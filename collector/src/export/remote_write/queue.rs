@@ -89,7 +89,7 @@ impl Queue {
     ) -> Result<Arc<Self>, SpoolError> {
         let (mut spool, _journal, _entries, recovery) = Spool::open_on(fs, folder, Options { cap_bytes })?;
         for damage in &recovery.damaged {
-            events.queue_damaged(damage);
+            Events::queue_damaged(damage);
         }
         let last = last_count(&mut spool)?;
         let written = Written {

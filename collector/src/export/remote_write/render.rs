@@ -13,13 +13,14 @@
 //!   was written, because the collector was down, counts as little as possible: only who listens can
 //!   know that a node is silent.
 
-use super::batch::Rendering;
+use super::batch::{Content, Rendering};
 use super::labels::Labels;
 use super::node::Node;
 use super::record::{Kept, Record};
 use super::request::{Request, Requests};
 use super::selection::Selection;
-use gpuledger_proto::convert::{batch_from_wire, inventory_from_wire};
+use gpuledger_proto::column::Columns;
+use gpuledger_proto::convert::{columns_from_wire, holdings_from_wire, inventory_from_wire};
 use gpuledger_proto::ids::{Epoch, NodeName};
 use gpuledger_proto::v1;
 use prost::Message;
@@ -47,7 +48,7 @@ pub struct Shape {
 }
 
 /// Memory of what was rendered.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Renderer {
     pub(super) shape: Arc<Shape>,
     pub(super) nodes: BTreeMap<NodeName, Node>,
@@ -59,6 +60,8 @@ pub struct Renderer {
     pub(super) looked_ms: u64,
     /// Batches before the next record.
     pub(super) batches: u64,
+    /// Buffers for one batch after the other.
+    pub(super) columns: Columns,
 }
 
 /// What became of one record.
@@ -75,8 +78,8 @@ pub struct Rendered {
 
 impl Renderer {
     pub fn new(shape: Arc<Shape>) -> Self {
-        let (nodes, epochs) = (BTreeMap::new(), HashMap::new());
-        Self { shape, nodes, epochs, clock_ms: 0, at_ms: 0, looked_ms: 0, batches: 0 }
+        let (nodes, epochs, columns) = (BTreeMap::new(), HashMap::new(), Columns::default());
+        Self { shape, nodes, epochs, clock_ms: 0, at_ms: 0, looked_ms: 0, batches: 0, columns }
     }
 
     pub fn render(&mut self, record: Record) -> Rendered {
@@ -124,7 +127,7 @@ impl Renderer {
         let unknown = || format!("the queue does not say whose epoch {epoch} is");
         let name = self.epochs.get(&epoch).ok_or_else(unknown)?;
         let node = self.nodes.get_mut(name).ok_or_else(unknown)?;
-        let wire = v1::Batch::decode(kept.batch.as_slice()).map_err(|error| error.to_string())?;
+        let mut wire = v1::Batch::decode(kept.batch.as_slice()).map_err(|error| error.to_string())?;
         if !node.is_new(epoch, wire.sequence) {
             return Ok(0);
         }
@@ -134,11 +137,18 @@ impl Renderer {
         late.node();
         if node.devices.is_empty() || *node.inventory != *inventory {
             let ended = node.equip(name, &inventory, &self.shape.selection, &self.shape.extra);
-            ended.into_iter().for_each(|series| current.push(series));
+            for series in ended {
+                current.push(series);
+            }
         }
-        let batch = batch_from_wire(wire, inventory.gpus.len() + 1).map_err(|error| error.to_string())?;
+        let holdings = std::mem::take(&mut wire.holdings);
+        let holdings = holdings_from_wire(holdings).map_err(|error| error.to_string())?;
+        columns_from_wire(&wire, holdings.len(), inventory.gpus.len() + 1, &mut self.columns)
+            .map_err(|error| error.to_string())?;
         node.heard_ms = self.clock_ms;
-        Ok(Rendering::of(node, &self.shape, epoch, &batch, kept.arrived_ms).push(current, late))
+        let (columns, holdings) = (&self.columns, holdings.as_slice());
+        let content = Content { epoch, arrived_ms: kept.arrived_ms, columns, holdings };
+        Ok(Rendering::of(node, &self.shape, content).push(node, current, late))
     }
 
     /// Ends the series of nodes that have not been heard of for a while.

@@ -4,7 +4,8 @@
 //! is taken over only where the shape is the same; everything else is taken over in any case.
 
 use super::labels::Labels;
-use super::node::{Device, More, Node, Run};
+use super::more::More;
+use super::node::{Device, Node, Run};
 use super::render::{Renderer, Shape};
 use gpuledger_proto::catalogue::MetricId;
 use gpuledger_proto::convert::{inventory_from_wire, inventory_to_wire};
@@ -97,8 +98,9 @@ impl Renderer {
         .encode_to_vec()
     }
 
-    /// `None` where these are not the bytes of a memory.
-    pub fn from_bytes(bytes: &[u8], shape: &Arc<Shape>) -> Option<Self> {
+    /// `None` where these are not the bytes of a memory. The flag says whether records are rendered into
+    /// the same requests as before: false after a change of the configuration.
+    pub fn from_bytes(bytes: &[u8], shape: &Arc<Shape>) -> Option<(Self, bool)> {
         let memory = Memory::decode(bytes).ok()?;
         let is_same = memory.shape == shape.describe();
         let mut renderer = Self {
@@ -114,7 +116,7 @@ impl Renderer {
             renderer.epochs.extend(node.epochs.iter().map(|run| (run.epoch, name.clone())));
             renderer.nodes.insert(name, node);
         }
-        Some(renderer)
+        Some((renderer, is_same))
     }
 }
 

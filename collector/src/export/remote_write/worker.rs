@@ -60,6 +60,11 @@ impl Worker {
         let mut reader = Reader::new(Arc::clone(&self.queue), self.record);
         let mut since = Since::default();
         let mut until: Option<Instant> = None;
+        // From here on the place counts requests as this configuration makes them.
+        let anchored = self.progress.note(self.place).map_err(Standstill::from);
+        if let Err(why) = anchored.and_then(|()| self.keep(&mut since)) {
+            self.events.queue_unread(&why);
+        }
         loop {
             if self.stop.is_cancelled()
                 && *until.get_or_insert_with(|| Instant::now() + DRAIN_WITHIN) <= Instant::now()

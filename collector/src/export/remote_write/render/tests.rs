@@ -221,7 +221,9 @@ proptest! {
         let mut parted = whole.clone();
         for (number, record) in records.into_iter().enumerate() {
             if number == cut {
-                parted = Renderer::from_bytes(&parted.to_bytes(), &parted.shape).unwrap();
+                let (restored, is_same) = Renderer::from_bytes(&parted.to_bytes(), &parted.shape).unwrap();
+                prop_assert!(is_same);
+                parted = restored;
             }
             prop_assert_eq!(whole.render(record.clone()), parted.render(record));
         }

@@ -30,7 +30,6 @@ pub struct Seen {
     /// Header names are in small letters.
     pub headers: BTreeMap<String, String>,
     pub protocol: Protocol,
-    pub series: Vec<Told>,
 }
 
 #[derive(Default)]
@@ -112,7 +111,7 @@ async fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<(BTreeMa
                 return Some((headers, body));
             }
         }
-        let mut chunk = [0; 65_536];
+        let mut chunk = [0; 8_192];
         match stream.read(&mut chunk).await {
             Ok(0) | Err(_) => return None,
             Ok(read) => bytes.extend_from_slice(&chunk[..read]),
@@ -126,7 +125,7 @@ impl State {
         let protocol = if is_v2 { Protocol::V2 } else { Protocol::V1 };
         let message = snap::raw::Decoder::new().decompress_vec(body).unwrap();
         let series = read(&message, protocol);
-        self.seen.push(Seen { headers, protocol, series: series.clone() });
+        self.seen.push(Seen { headers, protocol });
         let act = self.script.pop_front().unwrap_or(Act::Store);
         let (status, more) = match &act {
             // As an older Prometheus does: it takes the message for an empty one of 1.0.
