@@ -5,11 +5,12 @@
 //! old to show is for the reader to say.
 
 use gpuledger_proto::catalogue::GPU_HOLDER;
-use gpuledger_proto::frame::{Batch, DeviceFrame, Holding, Inventory};
+use gpuledger_proto::column::Columns;
+use gpuledger_proto::frame::{Batch, DeviceFrame, Holding, Inventory, Share};
 use gpuledger_proto::ids::NodeName;
 use gpuledger_proto::reading::Reading;
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// A newer sample keeps its place against older ones for this long after it arrived. A node whose
 /// clock was ahead and has been set right is so shown again after a minute.
@@ -42,63 +43,119 @@ pub struct Arrival {
 /// The last sample of every node.
 #[derive(Debug, Default)]
 pub struct Latest {
-    nodes: RwLock<BTreeMap<NodeName, Arc<NodeLatest>>>,
+    nodes: RwLock<BTreeMap<NodeName, Arc<Slot>>>,
 }
+
+/// The place of one node's last sample, which its stream keeps at hand: an update asks no other node.
+#[derive(Debug, Default)]
+pub struct Slot(Mutex<Option<Arc<NodeLatest>>>);
 
 impl Latest {
-    /// The last sample of every node, by name.
+    /// The last sample of every node, by name. Whoever reads it holds nobody up: a node that is updated
+    /// meanwhile gets a new sample, and the one that is read stays.
     pub fn snapshot(&self) -> Vec<(NodeName, Arc<NodeLatest>)> {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
-        nodes.iter().map(|(name, latest)| (name.clone(), Arc::clone(latest))).collect()
+        nodes.iter().filter_map(|(name, slot)| Some((name.clone(), slot.lock().clone()?))).collect()
     }
 
-    /// Takes in a batch that arrived now. One that is older than what has just come changes nothing.
+    /// Where a node's last sample goes.
+    pub fn slot(&self, node: &NodeName) -> Arc<Slot> {
+        let known = self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(node).cloned();
+        known.unwrap_or_else(|| {
+            let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(nodes.entry(node.clone()).or_default())
+        })
+    }
+
+    /// [`Slot::update`] of a batch in memory.
     pub fn update(&self, node: &NodeName, inventory: &Arc<Inventory>, batch: &Batch, arrival: Arrival) {
+        self.slot(node).update(inventory, &Columns::of(batch), &batch.holdings, arrival);
+    }
+}
+
+impl Slot {
+    /// Takes in a batch that arrived now. One that is older than what has just come changes nothing.
+    pub fn update(
+        &self,
+        inventory: &Arc<Inventory>,
+        columns: &Columns,
+        holdings: &[Holding],
+        arrival: Arrival,
+    ) {
         let Arrival { at_ms: arrived_ms, skew_ms } = arrival;
-        let Some(sampled_ms) = batch.stamps.last().map(|stamp| stamp.wall_ms) else { return };
-        let late = |known: &Arc<NodeLatest>| {
+        let Some(sampled_ms) = columns.stamps().last().map(|stamp| stamp.wall_ms) else { return };
+        let mut slot = self.lock();
+        let is_late = |known: &Arc<NodeLatest>| {
             sampled_ms < known.sampled_ms && arrived_ms < known.arrived_ms.saturating_add(NEWER_KEPT_MS)
         };
-        if self.nodes.read().unwrap_or_else(PoisonError::into_inner).get(node).is_some_and(late) {
+        if slot.as_ref().is_some_and(is_late) {
             return;
         }
-        let devices = last_sample(batch, inventory.gpus.len() + 1);
-        let latest =
-            NodeLatest { inventory: Arc::clone(inventory), arrived_ms, skew_ms, sampled_ms, devices };
-        let mut nodes = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
-        nodes.insert(node.clone(), Arc::new(latest));
-    }
-}
-
-/// The last sample of a batch, device by device. Columns are sorted by device and metric, so the
-/// readings of a device come out sorted.
-fn last_sample(batch: &Batch, devices: usize) -> Vec<DeviceFrame> {
-    let mut frames = vec![DeviceFrame::default(); devices];
-    for column in &batch.columns {
-        let frame = frames.get_mut(usize::from(column.device));
-        let (Some(frame), Some(&reading)) = (frame, column.readings.last()) else { continue };
-        if column.metric == GPU_HOLDER {
-            frame.holding = Some(holding(batch, reading));
-        } else {
-            frame.readings.push((column.metric, reading));
+        // Where nobody reads the sample of before, the new one takes its place.
+        let mut free = slot.as_mut().and_then(Arc::get_mut);
+        let mut devices = free.as_mut().map_or_else(Vec::new, |before| std::mem::take(&mut before.devices));
+        last_sample(columns, holdings, inventory.gpus.len() + 1, &mut devices);
+        let inventory = Arc::clone(inventory);
+        let latest = NodeLatest { inventory, arrived_ms, skew_ms, sampled_ms, devices };
+        match free {
+            Some(before) => *before = latest,
+            None => *slot = Some(Arc::new(latest)),
         }
     }
-    frames
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<NodeLatest>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// What a holder's code refers to: 0 is nobody, and codes were checked when the batch came in.
-fn holding(batch: &Batch, code: Reading<i64>) -> Reading<Holding> {
-    code.map(|code| {
-        let entry = usize::try_from(code).ok().and_then(|code| code.checked_sub(1));
-        entry.and_then(|entry| batch.holdings.get(entry)).cloned().unwrap_or_default()
-    })
+/// The last sample of a batch, device by device, in the place of what was there. Columns are sorted by
+/// device and metric, so the readings of a device come out sorted.
+fn last_sample(columns: &Columns, holdings: &[Holding], devices: usize, frames: &mut Vec<DeviceFrame>) {
+    frames.resize(devices, DeviceFrame::default());
+    let mut told = 0;
+    for device in columns.devices() {
+        let at = usize::from(device.device());
+        let Some(before) = frames.get_mut(told..at) else { continue };
+        before.fill(DeviceFrame::default());
+        let Some(frame) = frames.get_mut(at) else { continue };
+        told = at + 1;
+        frame.readings.clear();
+        let mut holder = None;
+        for (metric, cells) in device.iter() {
+            match metric {
+                GPU_HOLDER => holder = Some(cells.last()),
+                _ => frame.readings.push((metric, cells.last())),
+            }
+        }
+        hold(&mut frame.holding, holder, holdings);
+    }
+    frames.iter_mut().skip(told).for_each(|frame| *frame = DeviceFrame::default());
+}
+
+/// Puts what a holder's code refers to in the place of who held the GPU before, who nearly always is the
+/// same. 0 is nobody, and codes were checked when the batch came in.
+fn hold(holding: &mut Option<Reading<Holding>>, code: Option<Reading<i64>>, holdings: &[Holding]) {
+    let now = code.map(|code| {
+        code.map(|code| {
+            let entry = usize::try_from(code).ok().and_then(|code| code.checked_sub(1));
+            entry.and_then(|entry| holdings.get(entry)).map_or(&[][..], Vec::as_slice)
+        })
+    });
+    match (holding, now) {
+        (Some(Reading::Value(before)), Some(Reading::Value(now))) => {
+            if before != now {
+                *before = now.to_vec();
+            }
+        }
+        (holding, now) => *holding = now.map(|now| now.map(<[Share]>::to_vec)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use gpuledger_proto::catalogue::{GPU_POWER_AVERAGE, NODE_CPU};
-    use gpuledger_proto::frame::{Frame, Gpu, Host, Owner, OwnerKind, Share, Stamp};
+    use gpuledger_proto::frame::{Frame, Gpu, Host, Owner, OwnerKind, Stamp};
     use gpuledger_proto::ids::{GpuUuid, Sequence};
 
     fn inventory(gpus: u32) -> Arc<Inventory> {
@@ -167,6 +224,25 @@ mod tests {
         assert_eq!(power(&latest), Some(Reading::Value(300)));
         latest.update(&node, &inventory(1), &batch(2_000, 1), at(60_000));
         assert_eq!(power(&latest), Some(Reading::Value(1)));
+    }
+
+    #[test]
+    fn whoever_reads_keeps_what_was_there_and_what_comes_is_the_newest() {
+        let (latest, node) = (Latest::default(), NodeName::new("a").unwrap());
+        latest.update(&node, &inventory(1), &batch(0, 300), at(0));
+        let read = latest.snapshot();
+        latest.update(&node, &inventory(1), &batch(10_000, 400), at(10_000));
+        assert_eq!(read[0].1.devices[1].reading(GPU_POWER_AVERAGE), Some(Reading::Value(300)));
+        assert_eq!(power(&latest), Some(Reading::Value(400)));
+        drop(read);
+        // In the place of the one before, with a device less and a holder less.
+        let mut without = batch(20_000, 500);
+        without.columns.retain(|column| column.device == 1 && column.metric != GPU_HOLDER);
+        latest.update(&node, &inventory(1), &without, at(20_000));
+        let devices = &latest.snapshot()[0].1.devices;
+        assert_eq!(devices[0], DeviceFrame::default());
+        let readings = vec![(GPU_POWER_AVERAGE, Reading::Value(500))];
+        assert_eq!(devices[1], DeviceFrame { readings, holding: None });
     }
 
     #[test]

@@ -37,21 +37,24 @@ pub fn batch_to_wire(batch: &Batch) -> v1::Batch {
 /// Checks and converts a batch of a node with `devices` devices, the node itself included.
 pub fn batch_from_wire(mut wire: v1::Batch, devices: usize) -> Result<Batch, Malformed> {
     let holdings = holdings_from_wire(std::mem::take(&mut wire.holdings))?;
-    batch_with_holdings(&wire, holdings, devices)
+    let mut columns = Columns::default();
+    let sequence = columns_from_wire(&wire, holdings.len(), devices, &mut columns)?;
+    Ok(Batch { sequence, stamps: columns.stamps().to_vec(), holdings, columns: columns.to_columns() })
 }
 
-/// [`batch_from_wire`] of a batch whose holdings were taken out and converted before.
-pub fn batch_with_holdings(
+/// What of a batch is not who held its GPUs, of which there are so many `holdings`: its columns go into
+/// buffers that serve one batch after the other.
+pub fn columns_from_wire(
     wire: &v1::Batch,
-    holdings: Vec<Holding>,
+    holdings: usize,
     devices: usize,
-) -> Result<Batch, Malformed> {
+    columns: &mut Columns,
+) -> Result<Sequence, Malformed> {
     let sequence = sequence_from_wire(wire.sequence, "batch.sequence")?;
     let samples = usize::try_from(wire.samples).unwrap_or(usize::MAX);
-    let mut columns = Columns::default();
     columns.decode(&wire.columns, samples, devices)?;
-    check_holders(&columns, holdings.len())?;
-    Ok(Batch { sequence, stamps: columns.stamps().to_vec(), holdings, columns: columns.to_columns() })
+    check_holders(columns, holdings)?;
+    Ok(sequence)
 }
 
 /// A sequence that something is to have. 0 stands for none.

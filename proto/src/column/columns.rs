@@ -157,7 +157,7 @@ impl Columns {
         self.entries.iter().map(column).collect()
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.stamps.clear();
         self.entries.clear();
         self.values.clear();

@@ -60,6 +60,25 @@ proptest! {
     }
 
     #[test]
+    fn buffers_that_held_another_batch_hold_the_next_one_as_new_ones_do(before in batch(), batch in batch()) {
+        let mut columns = Columns::default();
+        columns.decode(&encode(&before), before.stamps.len(), 5).unwrap();
+        columns.decode(&encode(&batch), batch.stamps.len(), 5).unwrap();
+        prop_assert_eq!(columns.to_columns(), &batch.columns[..]);
+        let of_memory = Columns::of(&batch);
+        prop_assert_eq!(of_memory.to_columns(), &batch.columns[..]);
+        for (decoded, of_memory) in columns.devices().zip(of_memory.devices()) {
+            prop_assert_eq!(decoded.device(), of_memory.device());
+            for ((metric, cells), (_, same)) in decoded.iter().zip(of_memory.iter()) {
+                let column = batch.columns.iter().find(|c| (c.device, c.metric) == (decoded.device(), metric));
+                let readings: Vec<_> = (0..batch.stamps.len()).map(|sample| cells.at(sample)).collect();
+                prop_assert_eq!(Some(&readings), column.map(|column| &column.readings));
+                prop_assert_eq!(Some(same.last()), readings.last().copied());
+            }
+        }
+    }
+
+    #[test]
     fn a_cut_or_longer_message_is_refused(batch in batch(), cut in any::<prop::sample::Index>(), more: u8) {
         let mut bytes = encode(&batch);
         let samples = batch.stamps.len();

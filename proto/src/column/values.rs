@@ -196,7 +196,9 @@ pub(super) fn read(
     let out = &mut into[at..];
     match method {
         Method::Constant | Method::Offset => {
-            residuals(reader, out, |residual| base.wrapping_add(residual.cast_signed().wrapping_mul(factor)))?;
+            residuals(reader, out, |residual| {
+                base.wrapping_add(residual.cast_signed().wrapping_mul(factor))
+            })?;
         }
         Method::Delta => {
             let mut value = base;

@@ -1,9 +1,10 @@
 //! A batch on the wire: what a point costs to encode and to decode.
 
-use criterion::{BatchSize, Criterion, Throughput};
+use criterion::{Criterion, Throughput};
 use gpuledger_benches::cpu::{self, CpuTime};
 use gpuledger_benches::stream::{GPUS, Node, SAMPLES, recorded};
-use gpuledger_proto::convert::{batch_from_wire, batch_to_wire};
+use gpuledger_proto::column::Columns;
+use gpuledger_proto::convert::{batch_to_wire, columns_from_wire};
 use gpuledger_proto::frame::{Batch, Frame};
 use gpuledger_proto::ids::Sequence;
 use prost::Message as _;
@@ -40,12 +41,12 @@ fn stream(criterion: &mut Criterion<CpuTime>, name: &str, frames: Vec<Vec<Frame>
         b.iter(|| black_box(Batch::from_frames(Sequence(1), &frames[turn()])));
     });
     group.bench_function("encode", |b| b.iter(|| black_box(batch_to_wire(&batches[turn()]))));
+    let mut columns = Columns::default();
     group.bench_function("decode", |b| {
-        b.iter_batched(
-            || wires[turn()].clone(),
-            |wire| black_box(batch_from_wire(wire, devices)),
-            BatchSize::SmallInput,
-        );
+        b.iter(|| {
+            let at = turn();
+            black_box(columns_from_wire(&wires[at], batches[at].holdings.len(), devices, &mut columns))
+        });
     });
     group.finish();
 }
