@@ -5,6 +5,7 @@
 //! sync, while a request is on its way, after it was stored and before its answer. The agent then sends
 //! again what was not acknowledged.
 
+use super::super::progress::Progress;
 use super::super::queue::QueueTap;
 use super::super::target::{Access, Target};
 use super::super::{Choice, Options, build, names};
@@ -16,6 +17,7 @@ use crate::ingest::Clock;
 use crate::ingest::tap::{Offered, Tap};
 use gpuledger_spool::sim::SimDisk;
 use proptest::prelude::*;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -30,6 +32,8 @@ enum End {
     BeforeSync,
     /// The power fails; the queue is durable, the progress is not.
     Power { after: usize, seed: u64 },
+    /// Killed when so many records were answered.
+    Answered { records: u64 },
     /// It ends in an orderly way.
     Orderly,
 }
@@ -131,6 +135,13 @@ impl World {
                 working.abort();
                 drop(working.await);
             }
+            End::Answered { records } => {
+                while answered(&self.disk) < *records {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                working.abort();
+                drop(working.await);
+            }
             End::BeforeSync => {
                 working.abort();
                 drop(working.await);
@@ -144,6 +155,25 @@ impl World {
             self.disk.fail_power(seed);
         }
     }
+}
+
+/// How many records were answered whole, as the next process would find it.
+fn answered(disk: &SimDisk) -> u64 {
+    Progress::open(Arc::new(disk.copy()), Path::new("/queue")).unwrap().1.place.record
+}
+
+#[tokio::test]
+async fn what_was_answered_is_not_sent_again_after_a_kill() {
+    let receiver = Receiver::start(true, &[]).await;
+    let world = World { disk: SimDisk::default(), receiver, now: Arc::new(AtomicU64::new(START_MS)) };
+    let mut agents = Agents::new(6);
+    for records in [3, 6] {
+        let life = Life { batches: 3, acts: vec![], end: End::Answered { records } };
+        world.live(&mut agents, &life).await;
+    }
+    world.live(&mut agents, &Life { batches: 0, acts: vec![], end: End::Orderly }).await;
+    assert_eq!(world.receiver.with(|state| state.seen.len()), 6, "one request a record, each once");
+    assert_eq!(world.receiver.once().len(), expected(&agents));
 }
 
 /// Every sample of the batches.
