@@ -48,7 +48,15 @@ pub fn check(config: &Config) -> Result<(), Failure> {
     writeln!(out, "fleet        {register}")?;
     writeln!(out, "agents       {}: {encryption}", config.grpc_listen)?;
     writeln!(out, "HTTP         {}", config.http_listen)?;
+    writeln!(out, "remote write {}", remote_write(config))?;
     Ok(out.flush()?)
+}
+
+/// Where whole series are sent, and what waits where.
+fn remote_write(config: &Config) -> String {
+    let Some(options) = &config.remote_write else { return "none: nothing is sent or queued".to_owned() };
+    let (url, families, queue) = (&options.target.url, options.families.len(), options.queue.display());
+    format!("{url}: {families} families; up to {} MiB wait in {queue}", options.queue_bytes >> 20)
 }
 
 /// What becomes of days that are over, as far as the configuration says it.

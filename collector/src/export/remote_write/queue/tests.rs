@@ -1,3 +1,5 @@
+//! What the queue promises, on a disk that fails, fills up and forgets.
+
 use super::super::tests::samples::*;
 use super::*;
 use gpuledger_spool::sim::SimDisk;
