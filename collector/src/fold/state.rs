@@ -1,16 +1,16 @@
 //! The fold's memory of a node between batches, stored with every commit.
 //!
-//! Encoded as Protocol Buffers, so that a field can be added and an older state still be read. It
-//! holds, for the node and each of its GPUs: the time that was counted, the gaps whose energy was
+//! It holds, for the node and each of its GPUs: the time that was counted, the gaps whose energy was
 //! counted, where each chain of samples stands, and what was counted in total. The total is the other
 //! half of a paired check: `verify` compares it with the sum of the rows.
 
+mod wire;
+
 use super::chain::Energy;
-use super::coverage::{Coverage, Span};
+use super::coverage::Coverage;
 use gpuledger_ledger::GpuKey;
 use gpuledger_proto::ids::Epoch;
 use gpuledger_units::Overflow;
-use prost::Message;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -149,197 +149,4 @@ pub struct StateError(String);
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeMemory {
     pub devices: BTreeMap<Device, DeviceMemory>,
-}
-
-impl NodeMemory {
-    pub fn encode(&self) -> Vec<u8> {
-        let devices = self.devices.iter().map(|(&device, memory)| to_wire(device, memory)).collect();
-        WireNode { devices }.encode_to_vec()
-    }
-
-    pub fn decode(blob: &[u8]) -> Result<Self, StateError> {
-        let node = WireNode::decode(blob).map_err(|e| StateError(e.to_string()))?;
-        let devices = node.devices.iter().map(from_wire).collect::<Result<_, _>>()?;
-        Ok(Self { devices })
-    }
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct WireNode {
-    #[prost(message, repeated, tag = "1")]
-    devices: Vec<WireDevice>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct WireDevice {
-    /// Absent on the node itself.
-    #[prost(uint32, optional, tag = "1")]
-    gpu: Option<u32>,
-    /// Starts and ends in turn, each as the distance from the one before.
-    #[prost(uint64, repeated, tag = "2")]
-    covered: Vec<u64>,
-    #[prost(uint64, repeated, tag = "3")]
-    bridged: Vec<u64>,
-    #[prost(message, repeated, tag = "4")]
-    heads: Vec<WireHead>,
-    #[prost(uint64, tag = "5")]
-    counted_mj: u64,
-    #[prost(uint64, tag = "6")]
-    estimated_mj: u64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct WireHead {
-    #[prost(bytes = "vec", tag = "1")]
-    epoch: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    boot: Vec<u8>,
-    #[prost(uint64, tag = "3")]
-    at_ms: u64,
-    #[prost(uint64, optional, tag = "4")]
-    counter_mj: Option<u64>,
-    #[prost(uint64, tag = "5")]
-    counter_at_ms: u64,
-    #[prost(uint64, optional, tag = "6")]
-    integrated_mj: Option<u64>,
-    #[prost(uint64, tag = "7")]
-    integrated_at_ms: u64,
-    #[prost(uint64, tag = "8")]
-    late_mj: u64,
-    #[prost(bytes = "vec", tag = "9")]
-    clock_boot: Vec<u8>,
-    #[prost(uint64, tag = "10")]
-    clock_ms: u64,
-    #[prost(bool, tag = "11")]
-    was_live: bool,
-}
-
-fn to_wire(device: Device, memory: &DeviceMemory) -> WireDevice {
-    WireDevice {
-        gpu: match device {
-            Device::Node => None,
-            Device::Gpu(key) => Some(key.0),
-        },
-        covered: distances(memory.covered.spans()),
-        bridged: distances(memory.bridged.spans()),
-        heads: memory.heads.iter().map(head_to_wire).collect(),
-        counted_mj: memory.counted_mj,
-        estimated_mj: memory.estimated_mj,
-    }
-}
-
-fn head_to_wire(head: &Head) -> WireHead {
-    WireHead {
-        epoch: head.epoch.0.as_bytes().to_vec(),
-        boot: boot_to_wire(head.boot),
-        clock_boot: boot_to_wire(head.clock.map(|clock| clock.0)),
-        clock_ms: head.clock.map_or(0, |clock| clock.1),
-        at_ms: head.at_ms,
-        counter_mj: head.counter.map(|c| c.0),
-        counter_at_ms: head.counter.map_or(0, |c| c.1),
-        integrated_mj: head.integrated.map(|i| i.0),
-        integrated_at_ms: head.integrated.map_or(0, |i| i.1),
-        late_mj: head.late_mj,
-        was_live: head.was_live,
-    }
-}
-
-fn from_wire(wire: &WireDevice) -> Result<(Device, DeviceMemory), StateError> {
-    let device = wire.gpu.map_or(Device::Node, |key| Device::Gpu(GpuKey(key)));
-    let memory = DeviceMemory {
-        covered: coverage(&wire.covered)?,
-        bridged: coverage(&wire.bridged)?,
-        heads: wire.heads.iter().map(head_from_wire).collect::<Result<_, _>>()?,
-        heads_before: None,
-        counted_mj: wire.counted_mj,
-        estimated_mj: wire.estimated_mj,
-    };
-    Ok((device, memory))
-}
-
-fn head_from_wire(wire: &WireHead) -> Result<Head, StateError> {
-    Ok(Head {
-        epoch: Epoch::from_slice(&wire.epoch).map_err(|e| StateError(e.to_string()))?,
-        boot: boot_from_wire(&wire.boot)?,
-        at_ms: wire.at_ms,
-        clock: boot_from_wire(&wire.clock_boot)?.map(|boot| (boot, wire.clock_ms)),
-        counter: wire.counter_mj.map(|value| (value, wire.counter_at_ms)),
-        integrated: wire.integrated_mj.map(|value| (value, wire.integrated_at_ms)),
-        late_mj: wire.late_mj,
-        was_live: wire.was_live,
-    })
-}
-
-fn boot_to_wire(boot: Option<Uuid>) -> Vec<u8> {
-    boot.map(|b| b.as_bytes().to_vec()).unwrap_or_default()
-}
-
-fn boot_from_wire(bytes: &[u8]) -> Result<Option<Uuid>, StateError> {
-    match bytes {
-        [] => Ok(None),
-        bytes => Uuid::from_slice(bytes).map(Some).map_err(|e| StateError(e.to_string())),
-    }
-}
-
-fn distances(spans: &[Span]) -> Vec<u64> {
-    let mut at = 0;
-    spans
-        .iter()
-        .flat_map(|s| [s.from, s.to])
-        .map(|edge| {
-            let distance = edge - at;
-            at = edge;
-            distance
-        })
-        .collect()
-}
-
-fn coverage(distances: &[u64]) -> Result<Coverage, StateError> {
-    let mut at: u64 = 0;
-    let mut edges = Vec::with_capacity(distances.len());
-    for distance in distances {
-        at = at.checked_add(*distance).ok_or_else(|| StateError("a span leaves the range".to_owned()))?;
-        edges.push(at);
-    }
-    let spans = edges.chunks_exact(2).map(|pair| Span { from: pair[0], to: pair[1] });
-    Ok(Coverage::from_spans(spans))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_memory_survives_its_encoding() {
-        let head = Head {
-            epoch: Epoch::begin(),
-            boot: Some(Uuid::from_u128(7)),
-            at_ms: 1_700_000_000_000,
-            clock: Some((Uuid::from_u128(8), 99)),
-            counter: Some((u64::MAX, 1_699_999_999_000)),
-            integrated: None,
-            late_mj: 3,
-            was_live: true,
-        };
-        let memory = DeviceMemory {
-            covered: Coverage::from_spans([Span { from: 5, to: 9 }, Span { from: 100, to: u64::MAX }]),
-            bridged: Coverage::from_spans([Span { from: 9, to: 100 }]),
-            heads: vec![
-                head,
-                Head { boot: None, clock: None, counter: None, integrated: Some((0, 4)), ..head },
-            ],
-            heads_before: None,
-            counted_mj: 12,
-            estimated_mj: 34,
-        };
-        let mut node = NodeMemory::default();
-        node.devices.insert(Device::Node, DeviceMemory::default());
-        node.devices.insert(Device::Gpu(GpuKey(0)), memory);
-        assert_eq!(NodeMemory::decode(&node.encode()), Ok(node));
-    }
-
-    #[test]
-    fn a_damaged_state_is_refused() {
-        assert!(NodeMemory::decode(&[0xff, 0xff, 0xff]).is_err());
-    }
 }
