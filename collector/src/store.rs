@@ -23,6 +23,7 @@ use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::{DayFile, DayRows, FileStatus, Ledger, LedgerError, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 
 /// What a command does with a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,8 +115,8 @@ async fn check_moved(days: &ArchivedLedger, root: &Root, before: Option<&str>) -
     let files = days.store().files().await?;
     let current = files.into_iter().filter(|file| file.status == FileStatus::Current);
     let Some(smallest) = current.min_by_key(|file| file.bytes) else { return Ok(()) };
-    let read = days.day_rows(&smallest).await;
-    read.map(drop).map_err(|fault| StoreError::NotMoved {
+    let read = days.check_file(&smallest).await;
+    read.map_err(|fault| StoreError::NotMoved {
         from: before.unwrap_or("where they are").to_owned(),
         to: root.to_string(),
         file: smallest.path,
@@ -125,8 +126,8 @@ async fn check_moved(days: &ArchivedLedger, root: &Root, before: Option<&str>) -
 
 #[async_trait]
 impl ClosedDays for Archive {
-    async fn rows(&self, file: &DayFile) -> Result<DayRows, String> {
-        self.days.day_rows(file).await.map_err(|fault| fault.to_string())
+    async fn rows(&self, file: &DayFile, to: mpsc::Sender<DayRows>) -> Result<(), String> {
+        self.days.day_rows(file, to).await.map_err(|fault| fault.to_string())
     }
 }
 

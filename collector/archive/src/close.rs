@@ -4,18 +4,20 @@
 //! file, and one transaction enters that file and deletes the rows. Whatever happens before that
 //! transaction leaves the ledger as it was, and at most a file that belongs to nobody.
 //!
-//! One day is in memory at a time: two million rows for 80,000 GPUs, of which the rows, their copy for
-//! the transaction and the file's bytes take about 1.2 GB; a thousand GPUs take 15 MB.
+//! Rows pass through in the order of their keys ([`assemble`]): of the largest day its file's bytes are in
+//! memory, and not its rows.
+
+mod assemble;
+
+pub use assemble::{encode, length};
 
 use crate::files::FileFault;
 use crate::names::Names;
-use crate::stored::Stored;
-use crate::table::{Row, merged, sums_of};
-use crate::{ArchivedLedger, read, sha256, write};
-use bytes::Bytes;
+use crate::stored::{OpenRows, Stored};
+use crate::{ArchivedLedger, sha256};
+use assemble::{Assembled, Broken, Made, assemble};
 use gpuledger_ledger::{
-    CommitOutcome, Day, DayFile, FileStatus, GpuHour, LedgerError, NodeHour, PendingFile, Publish, Sums,
-    Table,
+    CommitOutcome, Day, DayFile, FileStatus, GpuHour, LedgerError, NodeHour, PendingFile, Publish, Table,
 };
 use std::sync::Arc;
 
@@ -120,44 +122,67 @@ impl ArchivedLedger {
         now_ms: u64,
         names: &mut Arc<Names>,
     ) -> Result<Outcome, LedgerError> {
-        let (open, files) = K::open(&*self.store, day.hours()).await?;
-        if open.is_empty() {
-            return Ok(Outcome::Nothing);
-        }
-        let current = files.into_iter().next();
-        let mut rows = open.clone();
-        if let Some(file) = &current {
-            match self.verified::<K>(file).await {
-                Ok(archived) => rows.extend(archived),
-                Err(fault) => return Ok(Outcome::Damaged(fault.of(OPERATION, self.files.place(&file.path)))),
-            }
-        }
-        // The register of a large fleet is large; for one day after another it is mostly the same.
-        if !rows.iter().all(|row| names.know::<K>(row.key)) {
-            *names = Arc::new(Names::read(&*self.store).await?);
-        }
+        let Some((open, current)) = K::open(&*self.store, day).await? else { return Ok(Outcome::Nothing) };
         let file = self.store.begin_file(K::TABLE, day, now_ms).await?;
-        let made = self.make_file(&file, rows, Arc::clone(names)).await;
-        let (bytes, sha256, sums) = match made {
-            Ok(made) => made,
-            Err(fault) => {
+        let mut made = self.make::<K>(&file, open, current.as_ref(), names, true).await;
+        if let Ok(None) = &made {
+            // The register of a large fleet is large; for one day after another it is mostly the same.
+            *names = Arc::new(Names::read(&*self.store).await?);
+            let Some((open, now_current)) = K::open(&*self.store, day).await? else {
                 self.abandon(&file).await;
-                return Err(fault.of(OPERATION, self.files.place(&file.path)));
+                return Ok(Outcome::Moved);
+            };
+            if now_current != current {
+                self.abandon(&file).await;
+                return Ok(Outcome::Moved);
+            }
+            made = self.make::<K>(&file, open, current.as_ref(), names, false).await;
+        }
+        let made = match made {
+            Ok(Some(made)) => made,
+            Ok(None) => return Ok(Outcome::Moved),
+            Err(broken) => {
+                self.abandon(&file).await;
+                return match broken {
+                    Broken::Store(error) => Err(error),
+                    Broken::New(fault) => Err(fault.of(OPERATION, self.files.place(&file.path))),
+                    Broken::Current(fault) => {
+                        let place =
+                            current.map(|current| self.files.place(&current.path)).unwrap_or_default();
+                        Ok(Outcome::Damaged(fault.of(OPERATION, place)))
+                    }
+                };
             }
         };
+        self.publish(file, current, made, now_ms).await
+    }
+
+    /// Writes a file and enters it.
+    async fn publish(
+        &self,
+        file: PendingFile,
+        current: Option<DayFile>,
+        made: Made,
+        now_ms: u64,
+    ) -> Result<Outcome, LedgerError> {
+        let (bytes, sha256) = (length(&made.bytes), sha256(&made.bytes));
+        if let Err(fault) = self.files.write(&file.path, made.bytes).await {
+            self.abandon(&file).await;
+            return Err(fault.of(OPERATION, self.files.place(&file.path)));
+        }
         let publish = Publish {
             file: file.clone(),
             replaces: current.map_or(0, |file| file.version),
             bytes,
             sha256,
-            sums,
-            rows: K::to_day_rows(open),
+            sums: made.sums,
+            rows: made.taken,
             now_ms,
         };
         match self.store.publish(publish).await {
             Ok(CommitOutcome::Committed) => {
                 let (table, day, version) = (file.table, file.day, file.version);
-                Ok(Outcome::Closed(ClosedDay { table, day, version, rows: sums.rows, bytes }))
+                Ok(Outcome::Closed(ClosedDay { table, day, version, rows: made.sums.rows, bytes }))
             }
             Ok(CommitOutcome::Moved) => {
                 self.abandon(&file).await;
@@ -170,20 +195,27 @@ impl ArchivedLedger {
         }
     }
 
-    /// Merges, encodes, reads back what will be written, and writes it.
-    async fn make_file<K: Stored>(
+    /// Reads the file that is current and makes the next; `None` where a row has no name here.
+    async fn make<K: Stored>(
         &self,
         file: &PendingFile,
-        rows: Vec<Row<K>>,
-        names: Arc<Names>,
-    ) -> Result<(u64, [u8; 32], Sums), FileFault> {
-        let pending = file.clone();
-        let work = move || encode(&pending, rows, &names);
-        let worked = tokio::task::spawn_blocking(work).await;
-        let (bytes, sums) = worked.map_err(|error| FileFault::Unwritable(error.to_string()))??;
-        let (length, sha256) = (length(&bytes), sha256(&bytes));
-        self.files.write(&file.path, bytes).await?;
-        Ok((length, sha256, sums))
+        open: OpenRows<K>,
+        current: Option<&DayFile>,
+        names: &Arc<Names>,
+        all_must_be_named: bool,
+    ) -> Result<Option<Made>, Broken> {
+        let before = match current {
+            Some(current) => Some(self.verified::<K>(current).await.map_err(Broken::Current)?),
+            None => None,
+        };
+        let (file, names) = (file.clone(), Arc::clone(names));
+        let work = move || assemble(&file, open, before, &names, all_must_be_named);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(Assembled::Made(made))) => Ok(Some(made)),
+            Ok(Ok(Assembled::Unnamed)) => Ok(None),
+            Ok(Err(broken)) => Err(broken),
+            Err(error) => Err(Broken::New(FileFault::Unwritable(error.to_string()))),
+        }
     }
 
     /// Takes back a file unless it was entered all the same and only the answer was lost. Forgotten, it
@@ -208,36 +240,4 @@ impl ArchivedLedger {
             let _ = self.store.forget_files(std::slice::from_ref(&file.path)).await;
         }
     }
-}
-
-/// The rows that the store gives up must come back from the file: that is looked at before.
-fn encode<K: Stored>(
-    file: &PendingFile,
-    rows: Vec<Row<K>>,
-    names: &Names,
-) -> Result<(Bytes, Sums), FileFault> {
-    let unwritable = |error: String| FileFault::Unwritable(error);
-    let rows = merged(rows).map_err(|error| unwritable(error.to_string()))?;
-    let sums = sums_of(&rows).map_err(|error| unwritable(error.to_string()))?;
-    let bytes = write::encode(file, &rows, names).map_err(|error| unwritable(error.to_string()))?;
-    let bytes = Bytes::from(bytes);
-    let entered = DayFile {
-        table: file.table,
-        day: file.day,
-        version: file.version,
-        path: file.path.clone(),
-        status: FileStatus::Current,
-        since_ms: 0,
-        bytes: length(&bytes),
-        sha256: [0; 32],
-        sums,
-    };
-    if read::batches_of_bytes::<K>(&entered, bytes.clone())?.rows()? != rows {
-        return Err(unwritable("what was encoded does not read as what was given".to_owned()));
-    }
-    Ok((bytes, sums))
-}
-
-fn length(bytes: &Bytes) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }

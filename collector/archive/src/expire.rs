@@ -2,11 +2,10 @@
 
 use crate::ArchivedLedger;
 use crate::files::FileFault;
-use crate::table::{Kind, Row};
+use crate::table::Kind;
 use gpuledger_ledger::{
     CommitOutcome, Day, DayFile, FileStatus, GpuHour, GpuKey, GpuTotal, LedgerError, NodeHour, NodeKey, Table,
 };
-use gpuledger_units::Overflow;
 use std::collections::BTreeMap;
 
 /// What has expired.
@@ -51,33 +50,37 @@ impl ArchivedLedger {
         Ok(())
     }
 
+    /// The rows of a file added up by GPU or node, by its number.
+    pub(crate) async fn by_subject<K: Kind>(&self, file: &DayFile) -> Result<BTreeMap<u32, K>, FileFault> {
+        let rows = self.verified::<K>(file).await?;
+        let work = move || {
+            let mut sums: BTreeMap<u32, K> = BTreeMap::new();
+            for row in rows {
+                let row = row?;
+                let sum = sums.entry(row.key.subject).or_default();
+                sum.add(&row.values).map_err(FileFault::damaged)?;
+            }
+            Ok(sums)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(FileFault::damaged)?
+    }
+
     /// What of a file stays.
     async fn day_totals(&self, file: &DayFile) -> Result<Sums, FileFault> {
         let sums = match file.table {
-            Table::GpuHours => gpu_totals(self.verified(file).await?).map(|gpus| (gpus, Vec::new())),
-            Table::NodeHours => node_totals(self.verified(file).await?).map(|nodes| (Vec::new(), nodes)),
+            Table::GpuHours => (gpu_totals(self.by_subject(file).await?), Vec::new()),
+            Table::NodeHours => (Vec::new(), node_totals(self.by_subject(file).await?)),
         };
-        sums.map_err(FileFault::damaged)
+        Ok(sums)
     }
 }
 
 type Sums = (Vec<GpuTotal>, Vec<(NodeKey, NodeHour)>);
 
-/// Sums by GPU or node, in the order of their keys.
-pub fn by_subject<K: Kind>(rows: Vec<Row<K>>) -> Result<BTreeMap<u32, K>, Overflow> {
-    let mut sums: BTreeMap<u32, K> = BTreeMap::new();
-    for row in rows {
-        sums.entry(row.key.subject).or_default().add(&row.values)?;
-    }
-    Ok(sums)
+fn gpu_totals(sums: BTreeMap<u32, GpuHour>) -> Vec<GpuTotal> {
+    sums.into_iter().map(|(gpu, total)| GpuTotal { gpu: GpuKey(gpu), total }).collect()
 }
 
-fn gpu_totals(rows: Vec<Row<GpuHour>>) -> Result<Vec<GpuTotal>, Overflow> {
-    let sums = by_subject(rows)?;
-    Ok(sums.into_iter().map(|(gpu, total)| GpuTotal { gpu: GpuKey(gpu), total }).collect())
-}
-
-fn node_totals(rows: Vec<Row<NodeHour>>) -> Result<Vec<(NodeKey, NodeHour)>, Overflow> {
-    let sums = by_subject(rows)?;
-    Ok(sums.into_iter().map(|(node, total)| (NodeKey(node), total)).collect())
+fn node_totals(sums: BTreeMap<u32, NodeHour>) -> Vec<(NodeKey, NodeHour)> {
+    sums.into_iter().map(|(node, total)| (NodeKey(node), total)).collect()
 }

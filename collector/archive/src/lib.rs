@@ -41,6 +41,8 @@ mod expire;
 mod files;
 mod gc;
 mod keeper;
+mod make;
+mod merge;
 mod names;
 mod read;
 mod root;
@@ -58,15 +60,18 @@ pub use expire::Expiry;
 pub use files::FileFault;
 pub use gc::{Garbage, GcOptions, Reason};
 pub use keeper::{Keeper, KeeperOptions, KeeperStatus};
+pub use make::DayMaker;
 pub use root::{Root, RootError};
 
 use bytes::Bytes;
 use files::Files;
-use gpuledger_ledger::{DayFile, DayRows, GpuHour, LedgerError, NodeHour, Store, Table};
+use gpuledger_ledger::{DayFile, DayRows, GpuHour, LedgerError, NodeHour, PIECE_ROWS, Store, Table};
+use read::Rows;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use stored::Stored;
-use table::{Kind, Row};
+use table::Kind;
+use tokio::sync::mpsc;
 
 /// A ledger of which old days lie in files: it reads as if they did not.
 pub struct ArchivedLedger {
@@ -91,23 +96,43 @@ impl ArchivedLedger {
         &self.store
     }
 
-    /// The rows of a file, after its bytes were held against everything that the manifest knows of it.
-    pub async fn day_rows(&self, file: &DayFile) -> Result<DayRows, FileFault> {
-        Ok(match file.table {
-            Table::GpuHours => GpuHour::to_day_rows(self.verified(file).await?),
-            Table::NodeHours => NodeHour::to_day_rows(self.verified(file).await?),
-        })
+    /// Sends the rows of a file piece by piece, after its bytes were held against everything that the
+    /// manifest knows of it. Stops where nobody takes them.
+    pub async fn day_rows(&self, file: &DayFile, to: mpsc::Sender<DayRows>) -> Result<(), FileFault> {
+        match file.table {
+            Table::GpuHours => send(self.verified::<GpuHour>(file).await?, to).await,
+            Table::NodeHours => send(self.verified::<NodeHour>(file).await?, to).await,
+        }
     }
 
-    /// Reads a whole file and holds it against everything that the manifest knows of it.
-    async fn verified<K: Kind>(&self, file: &DayFile) -> Result<Vec<Row<K>>, FileFault> {
+    /// Reads a whole file, as [`Self::day_rows`] does, and says what is wrong with it.
+    pub async fn check_file(&self, file: &DayFile) -> Result<(), FileFault> {
+        let (to, mut from) = mpsc::channel(1);
+        let take = async move { while from.recv().await.is_some() {} };
+        let (read, ()) = tokio::join!(self.day_rows(file, to), take);
+        read
+    }
+
+    /// Reads a whole file and holds it against everything that the manifest knows of it; against its sums
+    /// once all rows were taken.
+    async fn verified<K: Kind>(&self, file: &DayFile) -> Result<Rows<K>, FileFault> {
         let bytes = self.files.read(&file.path).await?;
         let file = file.clone();
         tokio::task::spawn_blocking(move || verify(&file, bytes)).await.map_err(FileFault::damaged)?
     }
 }
 
-fn verify<K: Kind>(file: &DayFile, bytes: Bytes) -> Result<Vec<Row<K>>, FileFault> {
+async fn send<K: Stored>(mut rows: Rows<K>, to: mpsc::Sender<DayRows>) -> Result<(), FileFault> {
+    let work = move || loop {
+        let piece = rows.by_ref().take(PIECE_ROWS).collect::<Result<Vec<_>, _>>()?;
+        if piece.is_empty() || to.blocking_send(K::to_day_rows(piece)).is_err() {
+            return Ok(());
+        }
+    };
+    tokio::task::spawn_blocking(work).await.map_err(FileFault::damaged)?
+}
+
+fn verify<K: Kind>(file: &DayFile, bytes: Bytes) -> Result<Rows<K>, FileFault> {
     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     if length != file.bytes {
         return Err(FileFault::damaged(format!("it has {length} bytes, the ledger says {}", file.bytes)));
@@ -115,15 +140,7 @@ fn verify<K: Kind>(file: &DayFile, bytes: Bytes) -> Result<Vec<Row<K>>, FileFaul
     if sha256(&bytes) != file.sha256 {
         return Err(FileFault::damaged("its SHA-256 is not the one that the ledger knows"));
     }
-    let rows = read::batches_of_bytes::<K>(file, bytes)?.rows()?;
-    if !rows.is_sorted_by(|before, after| before.key < after.key) {
-        return Err(FileFault::damaged("its rows are not in the order of unique keys"));
-    }
-    let day = file.day.hours();
-    match rows.iter().find(|row| !(day.from.0..day.to.0).contains(&row.key.hour)) {
-        Some(row) => Err(FileFault::damaged(format!("hour {} is not of its day", row.key.hour))),
-        None => Ok(rows),
-    }
+    Ok(Rows::new(file.day, read::batches_of_bytes::<K>(file, bytes)?))
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -1,7 +1,7 @@
 //! Names of what rows refer to by number, for readers that know nothing of our register.
 
 use crate::table::{Kind, RowKey};
-use gpuledger_ledger::{Ledger, LedgerError, OwnerKey};
+use gpuledger_ledger::{GpuRecord, Ledger, LedgerError, NodeRecord, OwnerKey, OwnerRecord};
 use gpuledger_proto::frame::Owner;
 use std::collections::BTreeMap;
 
@@ -39,13 +39,17 @@ pub struct OwnerName<'a> {
 
 impl Names {
     pub async fn read(ledger: &(impl Ledger + ?Sized)) -> Result<Self, LedgerError> {
-        let gpus = ledger.gpus().await?.into_iter().map(|gpu| {
+        Ok(Self::of(ledger.nodes().await?, ledger.gpus().await?, ledger.all_owners().await?))
+    }
+
+    pub fn of(nodes: Vec<NodeRecord>, gpus: Vec<GpuRecord>, owners: Vec<OwnerRecord>) -> Self {
+        let gpus = gpus.into_iter().map(|gpu| {
             let name = Gpu { uuid: gpu.gpu.uuid.to_string(), model: gpu.gpu.model, node: gpu.node.0 };
             (gpu.key.0, name)
         });
-        let nodes = ledger.nodes().await?.into_iter().map(|node| (node.key.0, node.name.to_string()));
-        let owners = ledger.all_owners().await?.into_iter().map(|owner| (owner.key.0, owner.owner));
-        Ok(Self { nodes: nodes.collect(), gpus: gpus.collect(), owners: owners.collect() })
+        let nodes = nodes.into_iter().map(|node| (node.key.0, node.name.to_string()));
+        let owners = owners.into_iter().map(|owner| (owner.key.0, owner.owner));
+        Self { nodes: nodes.collect(), gpus: gpus.collect(), owners: owners.collect() }
     }
 
     /// Whether everything that a row refers to has its name here.

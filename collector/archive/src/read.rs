@@ -10,11 +10,13 @@ mod batch;
 mod columns;
 mod decode;
 mod piece;
+mod rows;
 mod sparse;
 
 pub use batch::{Batch, Figures};
 pub use columns::gpu_hours;
 pub use decode::Batches;
+pub use rows::Rows;
 
 use crate::checksum;
 use crate::files::{FileFault, Files};

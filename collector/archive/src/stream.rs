@@ -13,12 +13,15 @@
 use crate::ArchivedLedger;
 use crate::archived::LOST;
 use crate::files::{FileFault, Files};
-use crate::read::{self, Asked, Batches, Fetched, gpu_hours};
+use crate::merge::Merge;
+use crate::read::{self, Asked, Batches, Fetched, Rows, gpu_hours};
+use crate::stored::{of_gpu, to_gpu};
+use crate::table::Row;
 use futures_util::{StreamExt as _, stream};
 use gpuledger_ledger::stream::{self as hours, GpuHourSender};
 use gpuledger_ledger::{
-    Columns, Day, DayFile, FileStatus, GpuHour, GpuHourKey, GpuHourStream, GpuHours, LedgerError, PIECE_ROWS,
-    Store, Wanted,
+    Columns, Day, DayFile, FileStatus, GpuHour, GpuHourStream, GpuHours, LedgerError, PIECE_ROWS, Store,
+    Wanted,
 };
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -158,73 +161,44 @@ impl Merging {
     /// A day that has a file, and rows in the store that came later.
     fn merge_day(&mut self, file: &DayFile, batches: Batches<GpuHour>) -> Result<(), Stop> {
         let place = self.places.place(&file.path);
-        let archived = Archived { day: file.day, batches, place, rows: Vec::new().into_iter() };
-        let mut archived = archived.peekable();
-        let mut merged: Vec<(GpuHourKey, GpuHour)> = Vec::with_capacity(PIECE_ROWS);
-        while let Some(late) = self.late.take_if(|late| late.day == file.day) {
-            for (key, row) in late.iter() {
-                while let Some(before) =
-                    archived.next_if(|row| row.as_ref().map_or(true, |row| order(row.0) < order(key)))
-                {
-                    self.put(file.day, &mut merged, before?)?;
-                }
-                let same = archived.next_if(|row| row.as_ref().is_ok_and(|row| row.0 == key));
-                let mut sum = row;
-                if let Some((_, row)) = same.transpose()? {
-                    sum.merge(&row).map_err(LedgerError::from)?;
-                }
-                self.put(file.day, &mut merged, (key, sum))?;
+        let archived =
+            Rows::new(file.day, batches).map(|row| row.map_err(|fault| fault.of(OPERATION, place.clone())));
+        let late =
+            Late { day: file.day, open: &mut self.open, late: &mut self.late, rows: Vec::new().into_iter() };
+        let mut merged = Vec::with_capacity(PIECE_ROWS);
+        for row in Merge::new(late, archived) {
+            if merged.len() == PIECE_ROWS {
+                self.to.send_blocking(GpuHours::of(file.day, &merged))?;
+                merged.clear();
             }
-            self.late = self.open.next_blocking()?;
-        }
-        for row in archived {
-            self.put(file.day, &mut merged, row?)?;
+            merged.push(to_gpu(row?));
         }
         Ok(self.to.send_blocking(GpuHours::of(file.day, &merged))?)
     }
-
-    fn put(
-        &self,
-        day: Day,
-        merged: &mut Vec<(GpuHourKey, GpuHour)>,
-        row: (GpuHourKey, GpuHour),
-    ) -> Result<(), Stop> {
-        if merged.len() == PIECE_ROWS {
-            self.to.send_blocking(GpuHours::of(day, merged))?;
-            merged.clear();
-        }
-        merged.push(row);
-        Ok(())
-    }
 }
 
-/// The order of rows within a day.
-fn order(key: GpuHourKey) -> (u32, u32, u32) {
-    (key.gpu.0, key.hour.0, key.owner.0)
-}
-
-/// The rows of a file one by one.
-struct Archived {
+/// The rows of a day that lie in the store.
+struct Late<'a> {
     day: Day,
-    batches: Batches<GpuHour>,
-    place: String,
-    rows: std::vec::IntoIter<(GpuHourKey, GpuHour)>,
+    open: &'a mut GpuHourStream,
+    late: &'a mut Option<GpuHours>,
+    rows: std::vec::IntoIter<Row<GpuHour>>,
 }
 
-impl Iterator for Archived {
-    type Item = Result<(GpuHourKey, GpuHour), LedgerError>;
+impl Iterator for Late<'_> {
+    type Item = Result<Row<GpuHour>, LedgerError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(row) = self.rows.next() {
                 return Some(Ok(row));
             }
-            match self.batches.next() {
-                Ok(Some(batch)) => {
-                    self.rows = gpu_hours(self.day, batch).iter().collect::<Vec<_>>().into_iter();
-                }
-                Ok(None) => return None,
-                Err(fault) => return Some(Err(fault.of(OPERATION, self.place.clone()))),
+            let late = self.late.take_if(|late| late.day == self.day)?;
+            let rows: Vec<_> = late.iter().map(|(key, row)| of_gpu(key, row)).collect();
+            self.rows = rows.into_iter();
+            match self.open.next_blocking() {
+                Ok(next) => *self.late = next,
+                Err(error) => return Some(Err(error)),
             }
         }
     }

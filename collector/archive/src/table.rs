@@ -3,6 +3,8 @@
 
 use gpuledger_ledger::{Columns, GpuHour, NodeHour, Sums, Table};
 use gpuledger_units::{Millicelsius, Milliwatts, Overflow};
+use sha2::{Digest as _, Sha256};
+use std::marker::PhantomData;
 
 /// Key of a row, in the order in which files are sorted: all hours of a GPU lie together, so that
 /// few pieces of a file hold the GPUs that a report asks for.
@@ -221,25 +223,30 @@ impl Kind for NodeHour {
     }
 }
 
-/// Sums over rows.
-pub fn sums_of<K: Kind>(rows: &[Row<K>]) -> Result<Sums, Overflow> {
-    let mut sums = Sums::default();
-    for row in rows {
-        row.values.count(&mut sums)?;
-    }
-    Ok(sums)
+/// What tells rows from others without keeping them.
+pub struct Fingerprint<K> {
+    hash: Sha256,
+    kind: PhantomData<fn(K)>,
 }
 
-/// Sorts rows and adds up those of one key.
-pub fn merged<K: Kind>(mut rows: Vec<Row<K>>) -> Result<Vec<Row<K>>, Overflow> {
-    rows.sort_by_key(|row| row.key);
-    let mut failure = Ok(());
-    rows.dedup_by(|later, kept| {
-        let same = later.key == kept.key;
-        if same && failure.is_ok() {
-            failure = kept.values.add(&later.values);
+impl<K> Default for Fingerprint<K> {
+    fn default() -> Self {
+        Self { hash: Sha256::new(), kind: PhantomData }
+    }
+}
+
+impl<K: Kind> Fingerprint<K> {
+    pub fn add(&mut self, row: &Row<K>) {
+        for part in [row.key.subject, row.key.hour, row.key.owner] {
+            self.hash.update(part.to_le_bytes());
         }
-        same
-    });
-    failure.map(|()| rows)
+        for number in K::NUMBERS {
+            // No number is as small as what stands for one that is absent.
+            self.hash.update((number.get)(&row.values).unwrap_or(i128::MIN).to_le_bytes());
+        }
+    }
+
+    pub fn value(self) -> [u8; 32] {
+        self.hash.finalize().into()
+    }
 }

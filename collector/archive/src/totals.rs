@@ -6,9 +6,7 @@
 //! least those of the file that went.
 
 use crate::ArchivedLedger;
-use crate::expire::by_subject;
 use crate::files::FileFault;
-use crate::table::Row;
 use gpuledger_ledger::{DayFile, GpuHour, GpuKey, GpuTotal, LedgerError, LedgerTotals};
 use gpuledger_units::Overflow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,8 +48,8 @@ impl ArchivedLedger {
             known.files.values().filter(|file| !current.contains(file.path.as_str())).cloned().collect();
         for file in gone {
             // Where it can no longer be read and taken away, all are read again.
-            let taken = match self.verified::<GpuHour>(&file).await {
-                Ok(rows) => known.subtract(&file, rows)?,
+            let taken = match self.by_subject(&file).await {
+                Ok(sums) => known.subtract(&file, sums),
                 Err(_) => false,
             };
             if !taken {
@@ -63,8 +61,8 @@ impl ArchivedLedger {
             if known.files.contains_key(&file.path) {
                 continue;
             }
-            match self.verified::<GpuHour>(&file).await {
-                Ok(rows) => known.add(file, rows)?,
+            match self.by_subject(&file).await {
+                Ok(sums) => known.add(file, sums)?,
                 Err(FileFault::Missing) => return Ok(Some(file)),
                 Err(fault) => return Err(fault.of(OPERATION, self.files.place(&file.path))),
             }
@@ -75,8 +73,7 @@ impl ArchivedLedger {
 
 impl Totals {
     /// All of the file or nothing.
-    fn add(&mut self, file: DayFile, rows: Vec<Row<GpuHour>>) -> Result<(), Overflow> {
-        let mut changed = by_subject(rows)?;
+    fn add(&mut self, file: DayFile, mut changed: BTreeMap<u32, GpuHour>) -> Result<(), Overflow> {
         for (gpu, sum) in &mut changed {
             if let Some(before) = self.sums.get(gpu) {
                 sum.merge(before)?;
@@ -88,15 +85,14 @@ impl Totals {
     }
 
     /// All of the file, or false and nothing.
-    fn subtract(&mut self, file: &DayFile, rows: Vec<Row<GpuHour>>) -> Result<bool, Overflow> {
-        let mut changed = by_subject(rows)?;
+    fn subtract(&mut self, file: &DayFile, mut changed: BTreeMap<u32, GpuHour>) -> bool {
         for (gpu, sum) in &mut changed {
-            let Some(rest) = self.sums.get(gpu).and_then(|all| less(all, sum)) else { return Ok(false) };
+            let Some(rest) = self.sums.get(gpu).and_then(|all| less(all, sum)) else { return false };
             *sum = rest;
         }
         self.sums.append(&mut changed);
         self.files.remove(&file.path);
-        Ok(true)
+        true
     }
 }
 

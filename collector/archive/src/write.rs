@@ -8,8 +8,9 @@
 use crate::checksum;
 use crate::names::Names;
 use crate::schema::{self, Column, Source};
-use crate::table::{Kind, Number, Row};
-use gpuledger_ledger::{Columns, Hour, PendingFile};
+use crate::table::{Kind, Number, Row, RowKey};
+use bytes::Bytes;
+use gpuledger_ledger::{Columns, Hour, PendingFile, Sums};
 use gpuledger_units::Overflow;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
@@ -36,30 +37,57 @@ pub enum WriteError {
     Parquet(#[from] ParquetError),
 }
 
-/// The whole file. Rows are sorted and their keys unique.
+/// A file that is being made. Rows come sorted and their keys are unique.
 ///
-/// A day of 80,000 GPUs is about two million rows: 350 MB in memory while the file is made, and some
-/// 50 MB as a file.
-pub fn encode<K: Kind>(file: &PendingFile, rows: &[Row<K>], names: &Names) -> Result<Vec<u8>, WriteError> {
-    let columns = schema::columns::<K>();
-    let mut writer =
-        SerializedFileWriter::new(Vec::new(), schema::message_type::<K>()?, properties(file, &columns)?)?;
-    for piece in rows.chunks(PIECE_ROWS) {
-        let mut group = writer.next_row_group()?;
-        for column in &columns {
+/// A day of 80,000 GPUs is about two million rows: the file's bytes, some 50 MB, and one piece of rows are
+/// in memory.
+pub struct Encoder<K: 'static> {
+    file: PendingFile,
+    columns: Vec<Column<K>>,
+    writer: SerializedFileWriter<Vec<u8>>,
+    waiting: Vec<Row<K>>,
+    sums: Sums,
+}
+
+impl<K: Kind> Encoder<K> {
+    pub fn new(file: &PendingFile) -> Result<Self, WriteError> {
+        let columns = schema::columns::<K>();
+        let properties = properties(file, &columns)?;
+        let writer = SerializedFileWriter::new(Vec::new(), schema::message_type::<K>()?, properties)?;
+        Ok(Self { file: file.clone(), columns, writer, waiting: Vec::new(), sums: Sums::default() })
+    }
+
+    pub fn add(&mut self, row: Row<K>, names: &Names) -> Result<(), WriteError> {
+        row.values.count(&mut self.sums)?;
+        self.waiting.push(row);
+        if self.waiting.len() == PIECE_ROWS { self.write_piece(names) } else { Ok(()) }
+    }
+
+    fn write_piece(&mut self, names: &Names) -> Result<(), WriteError> {
+        let mut group = self.writer.next_row_group()?;
+        for column in &self.columns {
             let Some(out) = group.next_column()? else { break };
-            write_column(out, &column.source, file, piece, names)?;
+            write_column(out, &column.source, &self.file, &self.waiting, names)?;
         }
         group.close()?;
+        self.waiting.clear();
+        Ok(())
     }
-    writer.flush().map_err(ParquetError::from)?;
-    let sums = checksum::entries(writer.inner(), writer.flushed_row_groups()).ok_or_else(unfinished)?;
-    for entry in sums {
-        writer.append_key_value_metadata(entry);
+
+    /// The file, and what its rows add up to.
+    pub fn finish(mut self, names: &Names) -> Result<(Bytes, Sums), WriteError> {
+        if !self.waiting.is_empty() {
+            self.write_piece(names)?;
+        }
+        self.writer.flush().map_err(ParquetError::from)?;
+        let sums = checksum::entries(self.writer.inner(), self.writer.flushed_row_groups());
+        for entry in sums.ok_or_else(unfinished)? {
+            self.writer.append_key_value_metadata(entry);
+        }
+        let mut bytes = self.writer.into_inner()?;
+        checksum::seal(&mut bytes).ok_or_else(unfinished)?;
+        Ok((Bytes::from(bytes), self.sums))
     }
-    let mut bytes = writer.into_inner()?;
-    checksum::seal(&mut bytes).ok_or_else(unfinished)?;
-    Ok(bytes)
 }
 
 fn unfinished() -> ParquetError {
@@ -122,10 +150,7 @@ fn write_column<K: Kind>(
             let values = rows.iter().map(start).collect::<Result<Vec<i64>, _>>()?;
             write_int64(out, &values, None)
         }
-        Source::Name(name) => {
-            let values: Vec<ByteArray> = rows.iter().map(|row| name(names, row.key).into()).collect();
-            write_text(out, &values)
-        }
+        Source::Name(name) => write_names(out, rows, |key| name(names, key)),
         Source::Number(number) => write_number(out, number, rows),
     }
 }
@@ -153,8 +178,20 @@ fn write_int64(
     Ok(out.close()?)
 }
 
-fn write_text(mut out: SerializedColumnWriter<'_>, values: &[ByteArray]) -> Result<(), WriteError> {
-    out.typed::<ByteArrayType>().write_batch(values, None, None)?;
+/// Names follow from GPU and owner, which are mostly those of the row before.
+fn write_names<'a, K: Kind>(
+    mut out: SerializedColumnWriter<'_>,
+    rows: &[Row<K>],
+    name: impl Fn(RowKey) -> &'a str,
+) -> Result<(), WriteError> {
+    let mut values: Vec<ByteArray> = Vec::with_capacity(rows.len());
+    let whose = |row: &Row<K>| (row.key.subject, row.key.owner);
+    for same in rows.chunk_by(|before, row| whose(before) == whose(row)) {
+        let Some(first) = same.first() else { continue };
+        let value = ByteArray::from(name(first.key));
+        values.extend(std::iter::repeat_n(value, same.len()));
+    }
+    out.typed::<ByteArrayType>().write_batch(&values, None, None)?;
     Ok(out.close()?)
 }
 

@@ -211,13 +211,13 @@ async fn a_superseded_file_stays_for_readers_and_goes_after_the_grace() {
     world.close_well(1).await;
     assert_eq!(world.archive.gc(GcOptions::default(), NOW_MS + HOUR_MS - 1).await.unwrap(), []);
     for file in &before {
-        world.archive.day_rows(file).await.unwrap();
+        world.archive.check_file(file).await.unwrap();
     }
     let garbage = world.archive.gc(GcOptions::default(), NOW_MS + HOUR_MS).await.unwrap();
     assert_eq!(garbage.len(), 2);
     assert!(garbage.iter().all(|garbage| garbage.reason.to_string() == "superseded by a newer file"));
     assert_eq!(world.tap.files().await.unwrap().len(), 2);
-    assert!(world.archive.day_rows(&before[0]).await.is_err());
+    assert!(world.archive.check_file(&before[0]).await.is_err());
     world.assert_equal().await;
 }
 

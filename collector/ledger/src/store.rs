@@ -38,6 +38,7 @@ use async_trait::async_trait;
 use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_units::Overflow;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Which of the two kinds of rows.
@@ -193,16 +194,31 @@ impl Publish {
     }
 }
 
-/// The rows of a day that a file takes over from the store.
+/// Rows of a day: all of them, or a piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DayRows {
     Gpu(Vec<(GpuHourKey, GpuHour)>),
     Node(Vec<(Hour, NodeKey, NodeHour)>),
 }
 
+/// Pieces of a day's rows; each key is in one of them.
+pub type Pieces<'a> = Box<dyn Iterator<Item = Result<DayRows, LedgerError>> + Send + 'a>;
+
+/// The rows that a file takes over from the store, piece by piece and as often as they are asked for:
+/// those of a large fleet are not held as rows.
+pub trait TakenRows: std::fmt::Debug + Send + Sync {
+    fn pieces(&self) -> Pieces<'_>;
+}
+
+impl TakenRows for DayRows {
+    fn pieces(&self) -> Pieces<'_> {
+        Box::new(std::iter::once(Ok(self.clone())))
+    }
+}
+
 /// One transaction: the pending file becomes current, the one before it superseded, and the rows that
 /// it took over are deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Publish {
     pub file: PendingFile,
     /// The version that was current when the rows were read; 0 when none was.
@@ -212,7 +228,7 @@ pub struct Publish {
     pub sums: Sums,
     /// The rows that lay in the store when they were read: exactly these are deleted. Where a commit
     /// has changed one of them meanwhile, the outcome is [`CommitOutcome::Moved`].
-    pub rows: DayRows,
+    pub rows: Arc<dyn TakenRows>,
     pub now_ms: u64,
 }
 

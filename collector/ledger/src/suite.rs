@@ -12,12 +12,14 @@ mod days;
 mod holders;
 mod register;
 pub mod samples;
+mod streams;
 mod transfer;
 
 pub use commits::*;
 pub use days::*;
 pub use holders::*;
 pub use register::*;
+pub use streams::*;
 pub use transfer::*;
 
 use crate::{LedgerError, Store};
@@ -87,6 +89,10 @@ macro_rules! ledger_suite {
             rows_and_files_are_of_one_moment,
             only_the_gpus_that_are_wanted_are_read,
             the_archives_location_is_kept,
+            a_stream_goes_day_by_day_in_bounded_pieces,
+            a_stream_gives_the_wanted_gpus_and_hours_only,
+            a_stream_is_of_the_moment_in_which_it_began,
+            a_stream_that_is_dropped_holds_nothing,
             what_is_copied_is_equal_and_goes_on,
             one_row_makes_two_ledgers_different,
             an_export_is_in_order_and_ends_with_its_count,

@@ -8,26 +8,18 @@ use crate::costing;
 use crate::report::energy::EnergyReport;
 use crate::report::explain;
 use crate::store::Access;
-use gpuledger_ledger::{Columns, Wanted};
 use jiff::Timestamp;
 
 pub async fn energy(task: ReportEnergy) -> Result<(), Failure> {
     let ledger = task.ledger.open(Access::Read).await?.ledger;
     let range = task.period.hours();
-    let wanted = Wanted { columns: Columns::TIME.and(Columns::ENERGY), ..Wanted::all(range) };
-    let facts = energy::Facts {
-        nodes: ledger.nodes().await?,
-        gpus: ledger.gpus().await?,
-        owners: ledger.all_owners().await?,
-        node_hours: if energy::is_of_gpus(&task.by) { Vec::new() } else { ledger.node_hours(range).await? },
-        gpu_hours: ledger.gpu_rows(&wanted).await?,
-    };
-    let overflow = |error: gpuledger_units::Overflow| Failure::Runtime(format!("cannot add up: {error}"));
-    let rows = facts.rows(&task.by).map_err(overflow)?;
+    let register = energy::Register::read(&*ledger).await?;
+    let rows = energy::rows(&*ledger, &register, range, &task.by).await?;
     let (from, to) = (start_of(range.from).to_string(), start_of(range.to).to_string());
     if !task.period.is_whole_hours() {
         eprintln!("note: the ledger holds whole hours; the report is from {from} to {to}");
     }
+    let overflow = |error: gpuledger_units::Overflow| Failure::Runtime(format!("cannot add up: {error}"));
     let report = EnergyReport::new(from, to, task.by, rows).map_err(overflow)?;
     task.output.write(|out| report.write(task.format, out))
 }

@@ -3,7 +3,8 @@
 use super::{CostingError, nodes_of};
 use crate::fleet::Fleet;
 use gpuledger_ledger::{
-    Columns, GpuHour, GpuHourKey, Hour, HourRange, Ledger, NodeHour, NodeKey, OwnerKey, OwnerRecord, Wanted,
+    Columns, GpuHour, GpuHourKey, GpuHours, Hour, HourRange, Ledger, NodeHour, NodeKey, OwnerKey,
+    OwnerRecord, Wanted, gather,
 };
 use gpuledger_proto::frame::Owner;
 use gpuledger_tco::asset::Asset;
@@ -46,13 +47,17 @@ pub async fn read(
             seen_ms: gpu.first_ms.zip(gpu.last_ms),
         });
     }
-    let wanted = Wanted { columns: Columns::TIME.and(Columns::ENERGY), ..Wanted::all(range) };
-    for (key, row) in ledger.gpu_rows(&wanted).await? {
-        if let Some(&gpu) = gpu_at.get(&key.gpu) {
-            let owner = owners.number.get(&key.owner).copied().unwrap_or(UNKNOWN);
-            usage.gpu_rows.push(gpu_row(key, gpu, owner, &row));
+    let columns = Columns::TIME.and(Columns::ENERGY).and(Columns::GAPS).and(Columns::KEYS);
+    let take = |rows: &mut Vec<GpuRow>, piece: GpuHours| {
+        for (key, row) in piece.iter() {
+            if let Some(&gpu) = gpu_at.get(&key.gpu) {
+                let owner = owners.number.get(&key.owner).copied().unwrap_or(UNKNOWN);
+                rows.push(gpu_row(key, gpu, owner, &row));
+            }
         }
-    }
+        Ok(())
+    };
+    usage.gpu_rows = gather(ledger, &Wanted { columns, ..Wanted::all(range) }, Vec::new, take).await?;
     for (hour, node, row) in ledger.node_hours(range).await? {
         if let Some(&node) = node_at.get(&node) {
             usage.node_rows.push(node_row(hour, node, &row));

@@ -1,4 +1,4 @@
-//! Energy and observed time by node, GPU or owner, and by hour, day or month.
+//! Energy and observed time by node, GPU, model or owner, and by hour, day or month.
 //!
 //! Rows come in the order of their keys as they were asked for. Where rows are of nodes, `source`
 //! says whose energy it is: the node's own meter, its power readings, or the sum of its GPUs.
@@ -15,6 +15,7 @@ use std::io::{self, Write};
 pub enum Dimension {
     Node,
     Gpu,
+    Model,
     Owner,
     Hour,
     Day,
@@ -69,6 +70,9 @@ pub struct EnergyRow {
     pub node: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<String>,
+    /// As the driver names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// RFC 3339, UTC: when the hour, day or month begins.
@@ -84,10 +88,11 @@ pub struct EnergyRow {
 }
 
 impl EnergyRow {
-    fn key(&self, dimension: Dimension) -> &str {
+    pub fn key(&self, dimension: Dimension) -> &str {
         let key = match dimension {
             Dimension::Node => &self.node,
             Dimension::Gpu => &self.gpu,
+            Dimension::Model => &self.model,
             Dimension::Owner => &self.owner,
             Dimension::Hour => &self.hour,
             Dimension::Day => &self.day,
@@ -135,6 +140,7 @@ impl EnergyReport {
         self.by.iter().map(|dimension| match dimension {
             Dimension::Node => "node",
             Dimension::Gpu => "gpu",
+            Dimension::Model => "model",
             Dimension::Owner => "owner",
             Dimension::Hour => "hour",
             Dimension::Day => "day",
@@ -189,6 +195,7 @@ mod tests {
         let row = |node: &str, energy: u64| EnergyRow {
             node: Some(node.into()),
             gpu: None,
+            model: None,
             owner: None,
             hour: Some("2024-05-17T15:00:00Z".into()),
             day: None,

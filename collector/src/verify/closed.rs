@@ -4,11 +4,12 @@ use super::PromiseCheck;
 use super::content::Content;
 use super::faults::Faults;
 use async_trait::async_trait;
-use gpuledger_ledger::{
-    Day, DayFile, DayRows, FileStatus, GpuHour, GpuHourKey, Hour, LedgerError, NodeHour, NodeKey, Store,
-    Sums, Table,
-};
+use gpuledger_ledger::{Day, DayFile, DayRows, FileStatus, Hour, LedgerError, Store, Sums, Table};
 use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::mpsc;
+
+/// Pieces of a file that wait while others are added up.
+const PIECES_WAITING: usize = 2;
 
 /// A ledger to check.
 #[derive(Clone, Copy)]
@@ -21,9 +22,9 @@ pub struct Subject<'a> {
 /// Reads files of closed days, whole.
 #[async_trait]
 pub trait ClosedDays: Send + Sync {
-    /// The rows of a file after its bytes were held against the manifest's checksum, or what is wrong
-    /// with it.
-    async fn rows(&self, file: &DayFile) -> Result<DayRows, String>;
+    /// Sends the rows of a file, GPU by GPU or node by node, after its bytes were held against the manifest's
+    /// checksum; or says what is wrong with it.
+    async fn rows(&self, file: &DayFile, to: mpsc::Sender<DayRows>) -> Result<(), String>;
 }
 
 /// What was found in the files.
@@ -55,22 +56,17 @@ pub async fn read(
         check.days += 1;
         check.bytes += file.bytes;
         let read = match subject.archive {
-            Some(archive) => archive.rows(file).await,
+            Some(archive) => check.day(archive, file, content).await?,
             None => Err("cannot be read: the ledger does not say where its closed days are".to_owned()),
         };
-        match read {
-            Ok(DayRows::Gpu(rows)) if file.table == Table::GpuHours => check.gpu_day(file, content, rows)?,
-            Ok(DayRows::Node(rows)) if file.table == Table::NodeHours => {
-                check.node_day(file, content, rows)?;
-            }
-            Ok(_) => check.wrong(file, "holds rows of another table"),
-            Err(fault) => check.wrong(file, &fault),
+        if let Err(fault) = read {
+            check.wrong(file, &fault);
         }
+        content.add_late_rows(Some(file.day))?;
     }
     progress(current.len(), current.len());
     // Late rows of days whose file is faulty.
-    add_gpu_rows(content, Vec::new(), None)?;
-    add_node_rows(content, Vec::new(), None);
+    content.add_late_rows(None)?;
     Ok(check)
 }
 
@@ -114,82 +110,77 @@ impl ClosedCheck {
         self.faults.add(|| format!("{} {fault}", file.path));
     }
 
-    fn gpu_day(
+    /// Takes the rows of a file in as they come. What is wrong with it is given back, or noted.
+    async fn day(
         &mut self,
+        archive: &dyn ClosedDays,
         file: &DayFile,
         content: &mut Content,
-        mut rows: Vec<(GpuHourKey, GpuHour)>,
-    ) -> Result<(), LedgerError> {
-        rows.sort_unstable_by_key(|(key, _)| *key);
-        let mut sums = Sums::default();
-        for (_, row) in &rows {
-            sums.add_gpu(row)?;
+    ) -> Result<Result<(), String>, LedgerError> {
+        let (to, from) = mpsc::channel(PIECES_WAITING);
+        let mut day = DaySums::default();
+        let sums = &mut day;
+        let take = async move {
+            // Where taking in fails the reader stops, because nobody receives.
+            let mut from = from;
+            while let Some(piece) = from.recv().await {
+                sums.take(file, piece, content)?;
+            }
+            Ok::<(), LedgerError>(())
+        };
+        let (read, taken) = tokio::join!(archive.rows(file, to), take);
+        taken?;
+        if read.is_ok() {
+            if day.sums != file.sums {
+                let fault = format!("holds {:?}, the manifest says {:?}", day.sums, file.sums);
+                self.wrong(file, &fault);
+            }
+            if let Some(fault) = day.fault {
+                self.wrong(file, fault);
+            }
         }
-        let keys = rows.iter().map(|(key, _)| (key.hour, (key.gpu.0, key.owner.0)));
-        self.compare(file, &sums, keys);
-        add_gpu_rows(content, rows, Some(file.day))
+        Ok(read)
     }
+}
 
-    fn node_day(
-        &mut self,
-        file: &DayFile,
-        content: &mut Content,
-        mut rows: Vec<(Hour, NodeKey, NodeHour)>,
-    ) -> Result<(), LedgerError> {
-        rows.sort_unstable_by_key(|(hour, node, _)| (*hour, *node));
-        let mut sums = Sums::default();
-        for (_, _, row) in &rows {
-            sums.add_node(row)?;
+/// What the rows of a file add up to, and what is wrong with them.
+#[derive(Default)]
+struct DaySums {
+    sums: Sums,
+    before: Option<(Hour, u32, u32)>,
+    fault: Option<&'static str>,
+}
+
+impl DaySums {
+    fn take(&mut self, file: &DayFile, piece: DayRows, content: &mut Content) -> Result<(), LedgerError> {
+        match (piece, file.table) {
+            (DayRows::Gpu(rows), Table::GpuHours) => {
+                for (key, row) in rows {
+                    self.sums.add_gpu(&row)?;
+                    self.key(file, (key.hour, key.gpu.0, key.owner.0));
+                    content.add_late_gpu_rows_before(key)?;
+                    content.add_gpu_row(key, &row)?;
+                }
+            }
+            (DayRows::Node(rows), Table::NodeHours) => {
+                for (hour, node, row) in rows {
+                    self.sums.add_node(&row)?;
+                    self.key(file, (hour, node.0, 0));
+                    content.add_node_row(hour, node, &row);
+                }
+            }
+            _ => self.fault = Some("holds rows of another table"),
         }
-        self.compare(file, &sums, rows.iter().map(|(hour, node, _)| (*hour, (node.0, 0))));
-        add_node_rows(content, rows, Some(file.day));
         Ok(())
     }
 
-    /// Sums are the manifest's; each key is there once, and of this day.
-    fn compare(&mut self, file: &DayFile, sums: &Sums, keys: impl Iterator<Item = (Hour, (u32, u32))>) {
-        if *sums != file.sums {
-            let fault = format!("holds {sums:?}, the manifest says {:?}", file.sums);
-            self.wrong(file, &fault);
+    /// Each key is there once, and of this day.
+    fn key(&mut self, file: &DayFile, key: (Hour, u32, u32)) {
+        if Day::of(key.0) != file.day {
+            self.fault = Some("holds a row of another day");
         }
-        let mut before = None;
-        for key in keys {
-            if Day::of(key.0) != file.day {
-                return self.wrong(file, "holds a row of another day");
-            }
-            if before.replace(key) == Some(key) {
-                return self.wrong(file, "holds a row twice");
-            }
+        if self.before.replace(key) == Some(key) {
+            self.fault = Some("holds a row twice");
         }
-    }
-}
-
-/// Adds the rows of a day, and the late ones up to that day; all late ones where none is given.
-fn add_gpu_rows(
-    content: &mut Content,
-    mut rows: Vec<(GpuHourKey, GpuHour)>,
-    day: Option<Day>,
-) -> Result<(), LedgerError> {
-    while let Some(late) = content.late_gpu_rows.first_entry()
-        && day.is_none_or(|day| Day::of(late.key().hour) <= day)
-    {
-        rows.push(late.remove_entry());
-    }
-    rows.sort_unstable_by_key(|(key, _)| *key);
-    for (key, row) in rows {
-        content.add_gpu_row(key, &row)?;
-    }
-    content.sums.end_of_hour()
-}
-
-fn add_node_rows(content: &mut Content, mut rows: Vec<(Hour, NodeKey, NodeHour)>, day: Option<Day>) {
-    while let Some(late) = content.late_node_rows.first_entry()
-        && day.is_none_or(|day| Day::of(late.key().0) <= day)
-    {
-        let ((hour, node), row) = late.remove_entry();
-        rows.push((hour, node, row));
-    }
-    for (hour, node, row) in rows {
-        content.add_node_row(hour, node, &row);
     }
 }

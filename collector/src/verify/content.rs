@@ -52,8 +52,15 @@ pub struct Content {
     /// Sums over the rows that were seen so far.
     pub sums: Sums,
     /// Rows in the store of days that are closed: few, unless much has just arrived late.
-    pub late_gpu_rows: BTreeMap<GpuHourKey, GpuHour>,
-    pub late_node_rows: BTreeMap<(Hour, NodeKey), NodeHour>,
+    late_gpu_rows: BTreeMap<InFile, (GpuHourKey, GpuHour)>,
+    late_node_rows: BTreeMap<(Hour, NodeKey), NodeHour>,
+}
+
+/// The place of a row in the files of closed days.
+type InFile = (Day, u32, Hour, u32);
+
+fn in_file(key: GpuHourKey) -> InFile {
+    (Day::of(key.hour), key.gpu.0, key.hour, key.owner.0)
 }
 
 impl Content {
@@ -85,10 +92,10 @@ impl Content {
             Record::ExpiredGpu(gone) => self.sums.add_expired(Key::Gpu(gone.gpu.0), &gone.total)?,
             Record::ExpiredNode { node, total } => self.sums.add_expired_node(node, &total),
             Record::GpuHour(key, row) if self.is_closed(Table::GpuHours, key.hour) => {
-                self.late_gpu_rows.entry(key).or_default().merge(&row)?;
+                self.late_gpu_rows.insert(in_file(key), (key, row));
             }
             Record::NodeHour(hour, node, row) if self.is_closed(Table::NodeHours, hour) => {
-                self.late_node_rows.entry((hour, node)).or_default().merge(&row)?;
+                self.late_node_rows.insert((hour, node), row);
             }
             Record::GpuHour(key, row) => self.add_gpu_row(key, &row)?,
             Record::NodeHour(hour, node, row) => self.add_node_row(hour, node, &row),
@@ -130,7 +137,36 @@ impl Content {
         self.closed_days.contains(&(table, Day::of(hour)))
     }
 
-    /// Adds up a row; rows come in the order (hour, GPU, owner) within a day.
+    /// Adds up the late rows that come before this row of a file, so that all owners of an hour follow each
+    /// other.
+    pub fn add_late_gpu_rows_before(&mut self, key: GpuHourKey) -> Result<(), LedgerError> {
+        while let Some(late) = self.late_gpu_rows.first_entry()
+            && *late.key() <= in_file(key)
+        {
+            let (key, row) = late.remove();
+            self.add_gpu_row(key, &row)?;
+        }
+        Ok(())
+    }
+
+    /// Adds up the late rows up to this day; all where none is given.
+    pub fn add_late_rows(&mut self, day: Option<Day>) -> Result<(), LedgerError> {
+        while let Some(late) = self.late_gpu_rows.first_entry()
+            && day.is_none_or(|day| late.key().0 <= day)
+        {
+            let (key, row) = late.remove();
+            self.add_gpu_row(key, &row)?;
+        }
+        while let Some(late) = self.late_node_rows.first_entry()
+            && day.is_none_or(|day| Day::of(late.key().0) <= day)
+        {
+            let ((hour, node), row) = late.remove_entry();
+            self.add_node_row(hour, node, &row);
+        }
+        self.sums.end_of_hour()
+    }
+
+    /// Adds up a row; all owners of a GPU's hour follow each other.
     pub fn add_gpu_row(&mut self, key: GpuHourKey, row: &GpuHour) -> Result<(), LedgerError> {
         let gpu = self.gpus.get(&key.gpu.0);
         self.sums.check_place(Key::Gpu(key.gpu.0), key.hour, gpu.map(|gpu| (gpu.first_ms, gpu.last_ms)));

@@ -11,7 +11,9 @@ use gpuledger_proto::frame::{Batch, DeviceFrame, Frame, Gpu, Host, Inventory, St
 use gpuledger_proto::ids::{Epoch, GpuUuid, NodeName, Sequence};
 use gpuledger_proto::reading::Reading;
 use gpuledger_units::{Millijoules, Millis};
+use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 const START_MS: u64 = 492_984 * 3_600_000;
 
@@ -252,19 +254,28 @@ struct Shelf {
 
 #[async_trait]
 impl ClosedDays for Shelf {
-    async fn rows(&self, file: &DayFile) -> Result<DayRows, String> {
-        match (self.fault, file.table) {
-            (Some(fault), _) => Err(fault.to_owned()),
-            (None, Table::GpuHours) => Ok(DayRows::Gpu(self.gpu.clone())),
-            (None, Table::NodeHours) => Ok(DayRows::Node(self.node.clone())),
+    async fn rows(&self, file: &DayFile, to: mpsc::Sender<DayRows>) -> Result<(), String> {
+        if let Some(fault) = self.fault {
+            return Err(fault.to_owned());
         }
+        // Piece by piece: a GPU's hour may begin in one and end in the next.
+        match file.table {
+            Table::GpuHours => {
+                for row in &self.gpu {
+                    to.send(DayRows::Gpu(vec![*row])).await.unwrap();
+                }
+            }
+            Table::NodeHours => to.send(DayRows::Node(self.node.clone())).await.unwrap(),
+        }
+        Ok(())
     }
 }
 
 /// Closes the one day of the ledger.
 async fn closed(written: &Written) -> Shelf {
     let day = Day::of(written.row.hour);
-    let gpu = written.ledger.gpu_rows(&Wanted::all(day.hours())).await.unwrap();
+    let mut gpu = written.ledger.gpu_rows(&Wanted::all(day.hours())).await.unwrap();
+    gpu.sort_by_key(|(key, _)| (key.gpu, key.hour, key.owner));
     let node = written.ledger.node_hours(day.hours()).await.unwrap();
     let (mut gpu_sums, mut node_sums) = (Sums::default(), Sums::default());
     for (_, row) in &gpu {
@@ -279,7 +290,8 @@ async fn closed(written: &Written) -> Shelf {
     ];
     for (table, sums, rows) in tables {
         let file = written.ledger.begin_file(table, day, 1).await.unwrap();
-        let publish = Publish { file, replaces: 0, bytes: 9, sha256: [1; 32], sums, rows, now_ms: 2 };
+        let publish =
+            Publish { file, replaces: 0, bytes: 9, sha256: [1; 32], sums, rows: Arc::new(rows), now_ms: 2 };
         assert_eq!(written.ledger.publish(publish).await.unwrap(), CommitOutcome::Committed);
     }
     Shelf { gpu, node, fault: None }

@@ -72,7 +72,7 @@ impl World {
     pub async fn faults(&self) -> Vec<String> {
         let mut faults = self.tap.check().await.unwrap();
         for file in self.current().await {
-            if let Err(fault) = self.archive.day_rows(&file).await {
+            if let Err(fault) = self.archive.check_file(&file).await {
                 faults.push(format!("{} {fault}", file.path));
             }
         }

@@ -226,26 +226,31 @@ async fn take_rows(tx: &Transaction<'_>, publish: &Publish) -> Result<(), Fault>
         found if found == day => stored(hour.0),
         found => Err(Fault::Other(format!("a row of {found} is not of {day}"))),
     };
-    let (expected, found) = match (&publish.rows, table) {
-        (DayRows::Gpu(rows), Table::GpuHours) => {
-            let mut keyed = Vec::with_capacity(rows.len());
-            for (key, row) in rows {
-                keyed.push(([stored(key.gpu.0)?, of_day(key.hour)?, stored(key.owner.0)?], row));
+    for piece in publish.rows.pieces() {
+        let (expected, found) = match (&piece?, table) {
+            (DayRows::Gpu(rows), Table::GpuHours) => {
+                let mut keyed = Vec::with_capacity(rows.len());
+                for (key, row) in rows {
+                    keyed.push(([stored(key.gpu.0)?, of_day(key.hour)?, stored(key.owner.0)?], row));
+                }
+                keyed.sort_unstable_by_key(|(key, _)| *key);
+                (rows.len(), GPU_HOUR.delete_equal(tx, &keyed).await?)
             }
-            keyed.sort_unstable_by_key(|(key, _)| *key);
-            (rows.len(), GPU_HOUR.delete_equal(tx, &keyed).await?)
-        }
-        (DayRows::Node(rows), Table::NodeHours) => {
-            let mut keyed = Vec::with_capacity(rows.len());
-            for (hour, node, row) in rows {
-                keyed.push(([stored(node.0)?, of_day(*hour)?], row));
+            (DayRows::Node(rows), Table::NodeHours) => {
+                let mut keyed = Vec::with_capacity(rows.len());
+                for (hour, node, row) in rows {
+                    keyed.push(([stored(node.0)?, of_day(*hour)?], row));
+                }
+                keyed.sort_unstable_by_key(|(key, _)| *key);
+                (rows.len(), NODE_HOUR.delete_equal(tx, &keyed).await?)
             }
-            keyed.sort_unstable_by_key(|(key, _)| *key);
-            (rows.len(), NODE_HOUR.delete_equal(tx, &keyed).await?)
+            _ => return Err(Fault::Other(format!("the rows are not those of {}", table.name()))),
+        };
+        if u64::try_from(expected) != Ok(found) {
+            return Err(Fault::Moved);
         }
-        _ => return Err(Fault::Other(format!("the rows are not those of {}", table.name()))),
-    };
-    if u64::try_from(expected) == Ok(found) { Ok(()) } else { Err(Fault::Moved) }
+    }
+    Ok(())
 }
 
 /// A current file leaves the reports; its totals stay. [`Fault::Moved`] where it is not current.

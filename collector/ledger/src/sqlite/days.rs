@@ -253,26 +253,32 @@ fn take_rows(transaction: &Transaction<'_>, publish: &Publish) -> Result<bool, L
         let reason = format!("a row of {} is not of {day}", Day::of(hour));
         Err(LedgerError::Failed { operation: PUBLISH, reason })
     };
-    match (&publish.rows, table) {
-        (DayRows::Gpu(expected), Table::GpuHours) => {
-            let keyed = expected.iter().map(|(key, row)| {
-                of_day(key.hour)?;
-                Ok((key::gpu_row(*key)?, row))
-            });
-            take(transaction, &GPU_HOUR, keyed)
-        }
-        (DayRows::Node(expected), Table::NodeHours) => {
-            let keyed = expected.iter().map(|(hour, node, row)| {
-                of_day(*hour)?;
-                Ok((key::node_row(*hour, *node)?, row))
-            });
-            take(transaction, &NODE_HOUR, keyed)
-        }
-        _ => {
-            let reason = format!("the rows are not those of {}", table.name());
-            Err(LedgerError::Failed { operation: PUBLISH, reason })
+    for piece in publish.rows.pieces() {
+        let is_as_read = match (piece?, table) {
+            (DayRows::Gpu(expected), Table::GpuHours) => {
+                let keyed = expected.iter().map(|(key, row)| {
+                    of_day(key.hour)?;
+                    Ok((key::gpu_row(*key)?, row))
+                });
+                take(transaction, &GPU_HOUR, keyed)?
+            }
+            (DayRows::Node(expected), Table::NodeHours) => {
+                let keyed = expected.iter().map(|(hour, node, row)| {
+                    of_day(*hour)?;
+                    Ok((key::node_row(*hour, *node)?, row))
+                });
+                take(transaction, &NODE_HOUR, keyed)?
+            }
+            _ => {
+                let reason = format!("the rows are not those of {}", table.name());
+                return Err(LedgerError::Failed { operation: PUBLISH, reason });
+            }
+        };
+        if !is_as_read {
+            return Ok(false);
         }
     }
+    Ok(true)
 }
 
 fn take<'a, R: HourRow + PartialEq + 'a>(

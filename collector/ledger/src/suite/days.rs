@@ -28,7 +28,7 @@ async fn publication(store: &dyn Store, file: PendingFile, replaces: u32) -> Res
             DayRows::Node(rows)
         }
     };
-    Ok(Publish { file, replaces, bytes: 1_234, sha256: [7; 32], sums, rows, now_ms: NOW + 1 })
+    Ok(Publish { file, replaces, bytes: 1_234, sha256: [7; 32], sums, rows: Arc::new(rows), now_ms: NOW + 1 })
 }
 
 /// Closes a day whose current file has this version.

@@ -9,6 +9,7 @@ use crate::{
 };
 use gpuledger_proto::ids::Sequence;
 use gpuledger_units::{ByteMillis, Millicelsius};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// More rows than one piece takes.
@@ -53,7 +54,8 @@ async fn close_days(store: &dyn Store, node: &Node) -> Outcome {
         let mut sums = Sums::default();
         rows.iter().try_for_each(|(_, row)| sums.add_gpu(row))?;
         let rows = DayRows::Gpu(rows);
-        let publish = Publish { file, replaces, bytes: 9, sha256: [0xfe; 32], sums, rows, now_ms: 6 };
+        let publish =
+            Publish { file, replaces, bytes: 9, sha256: [0xfe; 32], sums, rows: Arc::new(rows), now_ms: 6 };
         assert_eq!(store.publish(publish).await?, CommitOutcome::Committed);
     }
     store.begin_file(Table::NodeHours, day, 7).await?;

@@ -182,7 +182,7 @@ async fn rows_that_are_committed_while_their_day_is_published_are_in_one_place()
             bytes: 1,
             sha256: [1; 32],
             sums: Sums { samples, ..Sums::default() },
-            rows: DayRows::Gpu(rows),
+            rows: Arc::new(DayRows::Gpu(rows)),
             now_ms: 2,
         };
         if two.publish(publish).await.unwrap() == CommitOutcome::Committed {
@@ -225,7 +225,7 @@ async fn an_entry_that_is_cleared_away_while_it_is_published_is_either_gone_or_c
         bytes: 1,
         sha256: [1; 32],
         sums: Sums::default(),
-        rows: DayRows::Gpu(rows),
+        rows: Arc::new(DayRows::Gpu(rows)),
         now_ms: 2,
     };
     // The publication finds its entry and then waits for a row.
