@@ -21,6 +21,7 @@ pub mod progress;
 pub mod register;
 pub mod replay;
 pub mod simulate;
+pub mod synthesize;
 pub mod truth;
 
 use std::io::IsTerminal as _;

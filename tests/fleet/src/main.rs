@@ -11,6 +11,7 @@ use gpuledger_fleet::agents::{Plan, Progress};
 use gpuledger_fleet::load::Load;
 use gpuledger_fleet::model::{Fleet, SLOT_MS};
 use gpuledger_fleet::simulate::Simulate;
+use gpuledger_fleet::synthesize::Synthesize;
 use gpuledger_fleet::truth::Truth;
 use gpuledger_fleet::{clock, progress, replay as history};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,8 @@ enum Command {
     Replay(Replay),
     /// Put a collector under the load of many agents, and tell what it cost
     Load(Load),
+    /// Make a ledger with closed days at once, for benchmarks of reports
+    Synthesize(Synthesize),
     /// Run agents, links, collectors and stores with faults that seeds decide, and check every promise
     Simulate(Simulate),
 }
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay(args),
         Command::Load(args) => load(&args),
         Command::Simulate(args) => simulate(&args),
+        Command::Synthesize(args) => synthesize(&args),
     };
     done.unwrap_or_else(|error| {
         eprintln!("gpuledger-fleet: {error:#}");
@@ -108,6 +112,22 @@ fn load(args: &Load) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(2))
         }
     }
+}
+
+fn synthesize(args: &Synthesize) -> anyhow::Result<ExitCode> {
+    if let Some(path) = args.in_the_way() {
+        eprintln!("gpuledger-fleet: --ledger: {} exists already; name another file", path.display());
+        return Ok(ExitCode::from(2));
+    }
+    let told = |days| {
+        if days % 30 == 0 {
+            eprintln!("   {days} days");
+        }
+    };
+    let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
+    let made = runtime.block_on(args.run(clock::now_ms(), told))?;
+    eprintln!("{} rows in {} files of {} bytes", made.rows, made.files, made.bytes);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn simulate(args: &Simulate) -> anyhow::Result<ExitCode> {
