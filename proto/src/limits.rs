@@ -19,6 +19,8 @@ pub const SEQUENCE_MAX: u64 = 1 << 40;
 pub const NAME_BYTES_MAX: usize = 253;
 /// Bytes of one message: an hour of 16 GPUs at 1 Hz uncompressed is below it.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one answer of a collector. Only the reason of a refusal is longer than a few numbers.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Values of one batch: twice what an agent puts into one. Bounds the memory that a small message can
 /// claim to 8 MiB.
 pub const VALUES_PER_BATCH_MAX: usize = 512 * 1024;

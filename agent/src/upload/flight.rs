@@ -26,6 +26,8 @@ struct State {
     batches: usize,
     bytes: usize,
     opening: bool,
+    /// Segments and batches that went out.
+    sent: u64,
     /// When the collector last answered, or began to owe an answer.
     since: Instant,
 }
@@ -49,8 +51,8 @@ pub(super) struct Landed {
 
 impl Flight {
     pub fn new() -> Self {
-        let state =
-            State { segments: VecDeque::new(), batches: 0, bytes: 0, opening: false, since: Instant::now() };
+        let segments = VecDeque::new();
+        let state = State { segments, batches: 0, bytes: 0, opening: false, sent: 0, since: Instant::now() };
         Self { state: Mutex::new(state), landed: Notify::new() }
     }
 
@@ -63,6 +65,12 @@ impl Flight {
         let mut state = self.state();
         state.owe();
         state.opening = true;
+        state.sent += 1;
+    }
+
+    /// Segments and batches that went out: each is answered once, or with others.
+    pub fn sent(&self) -> u64 {
+        self.state().sent
     }
 
     /// An Opened came. False when none was due.
@@ -88,6 +96,7 @@ impl Flight {
                     || (state.batches < WINDOW_BATCHES && state.bytes + bytes <= WINDOW_BYTES)
                 {
                     state.owe();
+                    state.sent += 1;
                     state.batches += 1;
                     state.bytes += bytes;
                     if let Some(sent) = state.segments.back_mut() {

@@ -9,6 +9,7 @@ use super::feed::{self, Feed};
 use super::flight::Flight;
 use crate::record::SpoolHandle;
 use gpuledger_proto::ids::Epoch;
+use gpuledger_proto::limits::ANSWER_BYTES_MAX;
 use gpuledger_proto::v1;
 use gpuledger_spool::SpoolError;
 use std::pin::pin;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
@@ -29,6 +30,14 @@ const OUTBOUND_MESSAGES: usize = 16;
 
 /// Time for a collector to say why it ends a stream, once it takes nothing more.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Answers that may come without anything having been sent for them, in all and for each second. A
+/// collector owes one for each message; one that talks without end would keep the agent busy with it.
+const ANSWERS_SPARE: u64 = 1_024;
+const ANSWERS_PER_SECOND: u64 = 10;
+
+/// Characters of what a collector says that go into a log line.
+const LOGGED_CHARS_MAX: usize = 512;
 
 /// Why a stream ended. Streams never end well: they last until something breaks.
 #[derive(Debug, thiserror::Error)]
@@ -110,14 +119,14 @@ async fn stream(
     let (outbound, messages) = mpsc::channel(OUTBOUND_MESSAGES);
     // The collector may wait for Hello before it answers at all.
     outbound.send(feed::hello(config)).await.map_err(|_| Broken::Closed)?;
-    let mut client = TelemetryClient::new(channel);
+    let mut client = TelemetryClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
     let welcomed = timeout(config.answer_timeout, async {
         let mut inbound = client.stream(ReceiverStream::new(messages)).await?.into_inner();
         let welcome = welcome(inbound.message().await?)?;
         Ok::<_, Broken>((inbound, welcome))
     });
     let (inbound, welcome) = welcomed.await.map_err(|_| Broken::Silent)??;
-    events.welcomed(&config.endpoint, &welcome.collector_version);
+    events.welcomed(&config.endpoint, &readable(&welcome.collector_version));
 
     let flight = Flight::new();
     let (opened, to_feed) = mpsc::channel(1);
@@ -172,7 +181,12 @@ fn refused(refusal: v1::Refusal) -> Broken {
     let v1::Refusal { reason, message, epoch, sequence } = refusal;
     // The epoch is empty unless one batch is meant.
     let batch = Epoch::from_slice(&epoch).ok().map(|epoch| (epoch, sequence));
-    Broken::Refused { reason, message, batch }
+    Broken::Refused { reason, message: readable(&message), batch }
+}
+
+/// A text of the collector's as it may stand in a log.
+fn readable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(LOGGED_CHARS_MAX).collect()
 }
 
 /// The half of a stream that listens. It returns only what broke.
@@ -184,13 +198,18 @@ async fn listen(
     flight: &Flight,
     to_feed: mpsc::Sender<v1::Opened>,
 ) -> Result<Broken, Broken> {
+    let (began, mut heard) = (Instant::now(), 0_u64);
     loop {
+        if heard > ANSWERS_SPARE + 2 * flight.sent() + ANSWERS_PER_SECOND * began.elapsed().as_secs() {
+            return Ok(Broken::Protocol("it answers more than it was asked"));
+        }
         let Ok(message) = timeout(answer_timeout, inbound.message()).await else {
             if flight.is_silent_for(answer_timeout) {
                 return Ok(Broken::Silent);
             }
             continue;
         };
+        heard += 1;
         match message?.ok_or(Broken::Closed)?.kind {
             Some(Kind::Ack(ack)) => acknowledge(&ack, spool, events, flight).await?,
             Some(Kind::Opened(opened)) => open(opened, flight, &to_feed)?,
@@ -229,4 +248,17 @@ async fn acknowledge(
         .await??;
     spool.announce_acknowledged();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_collector_says_makes_one_line_of_a_log_and_not_a_long_one() {
+        let told = "no\nroom\u{7}\r\n".repeat(1_000);
+        let message = refused(v1::Refusal { message: told, ..v1::Refusal::default() }).to_string();
+        assert!(message.contains("noroomnoroom") && message.len() < 1_000, "{message}");
+        assert!(!message.contains(char::is_control));
+    }
 }

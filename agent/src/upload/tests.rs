@@ -1,6 +1,7 @@
 //! The uplink against a collector that misbehaves, over real connections.
 
 mod fake;
+mod hostile;
 
 use super::{UplinkConfig, UplinkCounts, UplinkEvents, UploadError};
 use crate::record::{Identity, Recorder, RecorderOptions, SpoolHandle};

@@ -29,6 +29,10 @@ pub enum Manner {
     NeverOpens,
     /// Acknowledges more than it was sent.
     AcksAhead,
+    /// Acknowledges without end what nobody has sent.
+    TalksWithoutEnd,
+    /// Refuses with a reason of so many bytes, in many lines.
+    RefusesAtLength(usize),
     /// Refuses this sequence for what is in it.
     Detests(u64),
 }
@@ -38,6 +42,8 @@ struct Store {
     committed: BTreeMap<Epoch, Vec<u64>>,
     log: Vec<(Epoch, u64)>,
     repeated: u64,
+    /// Answers that nobody asked for.
+    unasked: u64,
 }
 
 #[derive(Clone)]
@@ -104,6 +110,11 @@ impl Collector {
         self.service.store.lock().unwrap().log.clone()
     }
 
+    /// Answers that nobody asked for.
+    pub fn unasked(&self) -> u64 {
+        self.service.store.lock().unwrap().unasked
+    }
+
     /// Batches that came although they were committed.
     pub fn repeated(&self) -> u64 {
         self.service.store.lock().unwrap().repeated
@@ -152,6 +163,18 @@ impl Service {
                         Kind::Refusal(v1::Refusal { reason, message, ..v1::Refusal::default() }),
                     )
                     .await;
+                }
+                Said::Segment(_) if manner() == Manner::TalksWithoutEnd => loop {
+                    let ack = v1::Ack { epoch: vec![0; 16], sequence: 1 };
+                    say(&answers, Kind::Ack(ack)).await?;
+                    self.store.lock().unwrap().unasked += 1;
+                },
+                Said::Segment(_) if matches!(manner(), Manner::RefusesAtLength(_)) => {
+                    let Manner::RefusesAtLength(bytes) = manner() else { return None };
+                    let reason = v1::RefusalReason::Unavailable.into();
+                    let message = "no\n".repeat(bytes / 3);
+                    let refusal = v1::Refusal { reason, message, ..v1::Refusal::default() };
+                    return say(&answers, Kind::Refusal(refusal)).await;
                 }
                 Said::Segment(segment) => {
                     let opened = Epoch::from_slice(&segment.epoch).unwrap();
