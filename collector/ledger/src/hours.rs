@@ -59,11 +59,9 @@ impl Values<u64> {
             }
             Self::Each(values) => {
                 let values = values.get(rows).unwrap_or_default();
-                let (sum, bits) = values
-                    .iter()
-                    .fold((0_u64, 0), |(sum, bits), value| (sum.wrapping_add(*value), bits | value));
+                let bits = values.iter().fold(0, |bits, value| bits | value);
                 if bits < SMALL && values.len() <= PIECE_ROWS {
-                    return Ok(sum);
+                    return Ok(values.iter().sum());
                 }
                 values.iter().try_fold(0_u64, |sum, value| sum.checked_add(*value)).ok_or(too_large)
             }
