@@ -4,10 +4,12 @@
 //! - [`ids`], [`reading`], [`frame`]: the validated types that the rest of the product works with;
 //! - [`catalogue`]: every metric, declared once;
 //! - [`column`]: the encoding of a column of readings; [`convert`]: messages ↔ validated types;
+//! - [`codec`]: messages in the buffers of a stream;
 //! - [`limits`]: what a peer may send at most.
 #![forbid(unsafe_code)]
 
 pub mod catalogue;
+pub mod codec;
 pub mod column;
 pub mod convert;
 pub mod frame;
