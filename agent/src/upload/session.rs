@@ -166,7 +166,7 @@ async fn change(renewed: Option<&mut watch::Receiver<u64>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn welcome(message: Option<v1::CollectorMessage>) -> Result<v1::Welcome, Broken> {

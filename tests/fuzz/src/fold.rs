@@ -12,7 +12,8 @@ mod history;
 use crate::bytes::Bytes;
 use books::Books;
 use gpuledger_collector::fold::FoldError;
-use gpuledger_proto::convert::{batch_from_wire, batch_to_wire};
+use gpuledger_proto::column::Columns;
+use gpuledger_proto::convert::{batch_from_wire, batch_to_wire, columns_from_wire};
 use history::Node;
 
 /// Steps of one history. More find nothing that these do not, and take longer.
@@ -55,7 +56,8 @@ pub fn run(data: &[u8]) {
     }
 }
 
-/// One batch, over the wire, to both folds. `None` where it holds more than a row can.
+/// One batch, over the wire, to both folds: to one as ingest does, to the other as a whole. `None` where it
+/// holds more than a row can.
 fn batch(
     bytes: &mut Bytes<'_>,
     node: &mut Node,
@@ -63,17 +65,17 @@ fn batch(
     often: &mut Books,
     once: &mut Books,
 ) -> Option<()> {
-    let sent = node.batch(bytes, often.expected());
-    let Ok(batch) = batch_from_wire(batch_to_wire(&sent), node.devices()) else { return Some(()) };
+    let wire = batch_to_wire(&node.batch(bytes, often.expected()));
+    let mut columns = Columns::default();
+    let read = columns_from_wire(&wire, wire.holdings.len(), node.devices(), &mut columns);
+    let (Ok(sequence), Ok(batch)) = (read, batch_from_wire(wire, node.devices())) else { return Some(()) };
     let owners = history::owners(&batch);
-    match often.fold(now_ms, &batch, &owners) {
-        Ok(folded) => match once.fold(now_ms, &batch, &owners) {
-            Err(FoldError::Overflow(_)) => None,
-            again => {
-                assert_eq!(again, Ok(folded));
-                Some(())
-            }
-        },
-        Err(_) => Some(()),
+    let Ok(folded) = often.fold_columns(now_ms, sequence, &columns, &owners) else { return Some(()) };
+    match once.fold(now_ms, &batch, &owners) {
+        Err(FoldError::Overflow(_)) => None,
+        again => {
+            assert_eq!(again, Ok(folded));
+            Some(())
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! Bytes as a message of an agent or a collector, and every conversion of what is in it.
 //!
 //! Holds for any bytes: nothing panics; what is accepted is within every limit, and is the same again
-//! after it went over the wire once more.
+//! after it went over the wire once more, and whatever the buffers held before that it is decoded into.
 
-use gpuledger_proto::convert::{batch_from_wire, batch_to_wire, inventory_from_wire, inventory_to_wire};
+use gpuledger_proto::column::Columns;
+use gpuledger_proto::convert::{
+    Malformed, batch_from_wire, batch_to_wire, columns_from_wire, inventory_from_wire, inventory_to_wire,
+};
 use gpuledger_proto::frame::{Batch, Inventory};
 use gpuledger_proto::ids::{Epoch, NodeName};
 use gpuledger_proto::limits::{
@@ -63,9 +66,27 @@ fn check_inventory(inventory: &Inventory) {
 }
 
 fn take_in(wire: v1::Batch, devices: usize) {
-    let Ok(batch) = batch_from_wire(wire, devices) else { return };
+    let read = batch_from_wire(wire.clone(), devices);
+    check_buffers(&wire, devices, &read);
+    let Ok(batch) = read else { return };
     check_batch(&batch);
     assert_eq!(batch_from_wire(batch_to_wire(&batch), devices), Ok(batch));
+}
+
+/// Buffers that held another batch, or a part of one, do not show in the next one.
+fn check_buffers(wire: &v1::Batch, devices: usize, read: &Result<Batch, Malformed>) {
+    let mut columns = Columns::default();
+    let mut decode = |wire: &v1::Batch| {
+        let sequence = columns_from_wire(wire, wire.holdings.len(), devices, &mut columns);
+        sequence.map(|sequence| (sequence, columns.stamps().to_vec(), columns.to_columns()))
+    };
+    let first = decode(wire);
+    let half = wire.columns[..wire.columns.len() / 2].to_vec();
+    drop(decode(&v1::Batch { columns: half, holdings: Vec::new(), ..wire.clone() }));
+    assert_eq!(decode(wire), first);
+    if let Ok(batch) = read {
+        assert_eq!(first, Ok((batch.sequence, batch.stamps.clone(), batch.columns.clone())));
+    }
 }
 
 fn check_batch(batch: &Batch) {

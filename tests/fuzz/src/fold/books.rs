@@ -6,6 +6,7 @@ use gpuledger_collector::fold::{FoldError, FoldOptions, Folded, NodeFold};
 use gpuledger_ledger::{
     GpuHour, GpuHourKey, GpuKey, HOUR_MS, Hour, NodeCommit, NodeHour, NodeKey, NodeState, OwnerKey,
 };
+use gpuledger_proto::column::Columns;
 use gpuledger_proto::frame::Batch;
 use gpuledger_proto::ids::{Epoch, Sequence};
 use std::collections::BTreeMap;
@@ -45,17 +46,24 @@ impl Books {
         self.fold.expected().unwrap_or(Sequence(1))
     }
 
-    /// A batch that is not known already, as ingest sees to it.
     pub fn fold(
         &mut self,
         now_ms: u64,
         batch: &Batch,
         owners: &[Vec<(OwnerKey, u32)>],
     ) -> Result<Folded, FoldError> {
-        if batch.sequence == Sequence(u64::MAX) {
-            return Err(FoldError::NoSegment);
-        }
         self.fold.fold_by(now_ms, batch, owners)
+    }
+
+    /// [`Books::fold`] of what was decoded into buffers, as ingest does.
+    pub fn fold_columns(
+        &mut self,
+        now_ms: u64,
+        sequence: Sequence,
+        columns: &Columns,
+        owners: &[Vec<(OwnerKey, u32)>],
+    ) -> Result<Folded, FoldError> {
+        self.fold.fold_columns(now_ms, sequence, columns, owners)
     }
 
     /// Goes on from what is committed, as another stream or collector does.
