@@ -5,14 +5,11 @@
 //! them. Bad ones are told, and the old stay in force.
 
 use gpuledger_proto::ids::NodeName;
-use gpuledger_tls::{Client, FileError, Files, Watch};
+use gpuledger_tls::{Client, FileError, Files, Kept, LOOK_EVERY, Read};
+use std::future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::{Notify, watch};
-
-/// How often the files are looked at. A certificate that was just copied is not urgent, and a look
-/// costs three system calls.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+use tokio::time::timeout;
 
 /// What to connect with. Clones are the same.
 #[derive(Debug, Clone)]
@@ -22,64 +19,53 @@ pub struct Credentials(Arc<Inner>);
 struct Inner {
     files: Files,
     node: NodeName,
-    state: Mutex<State>,
+    source: Source,
     /// Rises with every change that was taken up.
     renewed: watch::Sender<u64>,
     look: Notify,
 }
 
 #[derive(Debug)]
-struct State {
-    watch: Watch,
-    /// What was read last and was good.
-    client: Option<Client>,
-    /// What was told last, so that it is told once.
-    told: Vec<String>,
-    /// False where there are no files to look at.
-    is_watched: bool,
-}
-
-/// Which files are in force after a look at them.
-enum Taken {
-    New,
-    Old,
+enum Source {
+    Files(Box<Mutex<Kept<Client>>>),
+    Memory(Client),
 }
 
 impl Credentials {
     /// By files. Whether they are good is found when they are needed: an agent measures without them.
     pub fn of_files(files: Files, node: NodeName) -> Self {
-        let state = State { watch: Watch::begin(&files), client: None, told: Vec::new(), is_watched: true };
-        Self::new(files, node, state)
+        let source = Source::Files(Box::new(Mutex::new(Kept::new(files.clone(), Files::client))));
+        Self::new(files, node, source)
     }
 
     /// By what is in memory. `files` are named in messages.
     pub fn fixed(client: Client, files: Files, node: NodeName) -> Self {
-        let watch = Watch::begin(&files);
-        let state = State { watch, client: Some(client), told: Vec::new(), is_watched: false };
-        Self::new(files, node, state)
+        Self::new(files, node, Source::Memory(client))
     }
 
-    fn new(files: Files, node: NodeName, state: State) -> Self {
+    fn new(files: Files, node: NodeName, source: Source) -> Self {
         let (renewed, look) = (watch::Sender::new(0), Notify::new());
-        Self(Arc::new(Inner { files, node, state: Mutex::new(state), renewed, look }))
+        Self(Arc::new(Inner { files, node, source, renewed, look }))
     }
 
-    pub(super) fn files(&self) -> Files {
-        self.0.files.clone()
+    pub(super) fn files(&self) -> &Files {
+        &self.0.files
     }
 
     /// What a new connection is made with: the files as they are now or, where they are no good, as
     /// they were last.
     pub(super) fn fresh(&self) -> Result<Client, FileError> {
-        let mut state = self.state();
-        if state.is_watched {
-            state.watch.has_changed();
-            self.read(&mut state)?;
+        let kept = match &self.0.source {
+            Source::Files(kept) => kept,
+            Source::Memory(client) => return Ok(client.clone()),
+        };
+        let mut kept = lock(kept);
+        let read = kept.read(|client| self.warnings(client));
+        tell(&read);
+        match read {
+            Read::Taken { now, .. } => Ok(now),
+            Read::Refused { error, .. } => kept.current().cloned().ok_or(error),
         }
-        state.client.clone().ok_or_else(|| FileError::Missing {
-            path: self.0.files.certificate.clone(),
-            make: "`gpuledger ca issue NODE` makes it",
-        })
     }
 
     /// Asks for a look at the files now.
@@ -94,56 +80,35 @@ impl Credentials {
 
     /// Looks at the files for ever.
     pub(super) async fn keep(&self) {
+        let Source::Files(kept) = &self.0.source else { return future::pending().await };
         loop {
-            let asked = tokio::time::timeout(LOOK_EVERY, self.0.look.notified()).await.is_ok();
-            let mut state = self.state();
-            if !state.is_watched || !(state.watch.has_changed() || asked) {
-                continue;
-            }
-            // The connection that stands does not need what is no good, and why it is not was told.
-            if let Ok(Taken::New) = self.read(&mut state) {
+            let asked = timeout(LOOK_EVERY, self.0.look.notified()).await.is_ok();
+            let Some(read) = lock(kept).look(asked, |client| self.warnings(client)) else { continue };
+            tell(&read);
+            // The connection that stands does not need what is no good.
+            if let Read::Taken { .. } = read {
                 self.0.renewed.send_modify(|count| *count = count.saturating_add(1));
             }
         }
     }
 
-    /// Reads the files. They are a few thousand bytes, so this does not wait for long.
-    fn read(&self, state: &mut State) -> Result<Taken, FileError> {
-        let read = self.0.files.client();
-        let told = match &read {
-            Ok(client) => self.warnings(client),
-            Err(error) => vec![error.to_string()],
-        };
-        if told != state.told {
-            for warning in &told {
-                let in_force = if read.is_err() && state.client.is_some() {
-                    "; the old files stay in force"
-                } else {
-                    ""
-                };
-                tracing::warn!("{warning}{in_force}");
-            }
-            state.told = told;
-        }
-        match read {
-            Ok(client) => {
-                state.client = Some(client);
-                Ok(Taken::New)
-            }
-            Err(_) if state.client.is_some() => Ok(Taken::Old),
-            Err(error) => Err(error),
-        }
-    }
-
+    /// What the collector will not like.
     fn warnings(&self, client: &Client) -> Vec<String> {
         let mut warnings = client.facts.warnings.clone();
         warnings.extend(wrong_node(client, &self.0.files, &self.0.node));
         warnings
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+fn tell(read: &Read<Client>) {
+    let (Read::Taken { news, .. } | Read::Refused { news, .. }) = read;
+    for news in news {
+        tracing::warn!("{news}");
     }
+}
+
+fn lock(kept: &Mutex<Kept<Client>>) -> MutexGuard<'_, Kept<Client>> {
+    kept.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is wrong with the certificate's node, if it is not this one. The collector will refuse it.

@@ -119,7 +119,7 @@ impl Dialer {
         let failed = |source| ConnectError::Tcp { host: format!("{}:{}", self.host, self.port), source };
         let name = ServerName::try_from(self.host.clone())
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        let files = credentials.files();
+        let files = credentials.files().clone();
         match TlsConnector::from(Arc::clone(&client.config)).connect(name, stream).await {
             Ok(stream) => {
                 let (host, told) = (self.host.clone(), told.clone());

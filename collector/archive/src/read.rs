@@ -83,7 +83,7 @@ pub struct Fetched {
 
 impl Fetched {
     /// The rows. What is asked for is what was asked for when this was fetched, or less.
-    pub fn batches<K: Kind>(self, asked: Asked) -> Result<Batches<K>, FileFault> {
+    pub fn batches<K: Kind>(self, asked: &Asked) -> Result<Batches<K>, FileFault> {
         let asked = asked.with_what_selects(self.file.day);
         let columns = wanted_columns::<K>(&self.metadata, asked.columns)?;
         let whole = asked.has_all_of(self.file.day).then_some(self.file.sums);
@@ -108,7 +108,7 @@ pub async fn fetch<K: Kind>(files: &Files, file: DayFile, asked: &Asked) -> Resu
 /// Reads rows of a file in its order, all at once.
 pub async fn rows<K: Kind>(files: &Files, file: &DayFile, asked: &Asked) -> Result<Vec<Row<K>>, FileFault> {
     let asked = Asked { columns: asked.columns.and(Columns::KEYS), ..asked.clone() };
-    let batches = fetch::<K>(files, file.clone(), &asked).await?.batches::<K>(asked)?;
+    let batches = fetch::<K>(files, file.clone(), &asked).await?.batches::<K>(&asked)?;
     tokio::task::spawn_blocking(move || batches.rows()).await.map_err(FileFault::damaged)?
 }
 
@@ -121,7 +121,7 @@ pub fn batches_of_bytes<K: Kind>(file: &DayFile, bytes: Bytes) -> Result<Batches
     schema::check_metadata(&metadata, K::TABLE, file.day, file.version).map_err(FileFault::Wrong)?;
     let pieces: Vec<usize> = (0..metadata.num_row_groups()).collect();
     let sparse = Sparse { parts: vec![(0, bytes)], bytes: file.bytes };
-    Fetched { file: file.clone(), metadata: Arc::new(metadata), pieces, sparse }.batches(Asked::ALL)
+    Fetched { file: file.clone(), metadata: Arc::new(metadata), pieces, sparse }.batches(&Asked::ALL)
 }
 
 async fn metadata(files: &Files, file: &DayFile) -> Result<ParquetMetaData, FileFault> {
@@ -196,6 +196,7 @@ fn bounds(piece: &RowGroupMetaData, column: Option<usize>) -> Option<(u32, u32)>
 
 /// The one value that a column of a piece has in every row, as its bounds tell; the metadata is under a
 /// checksum of its own. `Some(None)` where it is absent in every row.
+#[allow(clippy::option_option, reason = "not one value for all, no value in all, this value in all")]
 fn constant(column: &ColumnChunkMetaData) -> Option<Option<i64>> {
     let rows = u64::try_from(column.num_values()).ok()?;
     let statistics = column.statistics()?;

@@ -59,15 +59,15 @@ async fn fetch(
 ) {
     // For merging it takes every key.
     let asked = Asked { columns: asked.columns.and(Columns::KEYS), ..asked };
-    let fetches = stream::iter(files).map(|file| async {
+    let reading = stream::iter(files).map(|file| async {
         let path = file.path.clone();
         match read::fetch::<GpuHour>(&places, file, &asked).await {
             Ok(fetched) => Ok(fetched),
             Err(fault) => Err((path, fault)),
         }
     });
-    let mut fetches = fetches.buffered(FILES_AHEAD);
-    while let Some(done) = fetches.next().await {
+    let mut ahead = reading.buffered(FILES_AHEAD);
+    while let Some(done) = ahead.next().await {
         let sent = match done {
             Ok(fetched) => Ok(fetched),
             Err((path, FileFault::Missing)) => Err(missing(&*store, &places, path).await),
@@ -137,7 +137,7 @@ impl Merging {
             let columns = if has_late { self.asked.columns.and(Columns::KEYS) } else { self.asked.columns };
             let asked = Asked { columns, ..self.asked.clone() };
             let fault = |fault: FileFault| fault.of(OPERATION, self.places.place(&file.path));
-            let mut batches = fetched.batches::<GpuHour>(asked).map_err(fault)?;
+            let mut batches = fetched.batches::<GpuHour>(&asked).map_err(fault)?;
             if has_late {
                 self.merge_day(&file, batches)?;
                 continue;
@@ -163,8 +163,12 @@ impl Merging {
         let place = self.places.place(&file.path);
         let archived =
             Rows::new(file.day, batches).map(|row| row.map_err(|fault| fault.of(OPERATION, place.clone())));
-        let late =
-            Late { day: file.day, open: &mut self.open, late: &mut self.late, rows: Vec::new().into_iter() };
+        let late = Late {
+            day: file.day,
+            open: &mut self.open,
+            waiting: &mut self.late,
+            rows: Vec::new().into_iter(),
+        };
         let mut merged = Vec::with_capacity(PIECE_ROWS);
         for row in Merge::new(late, archived) {
             if merged.len() == PIECE_ROWS {
@@ -181,7 +185,7 @@ impl Merging {
 struct Late<'a> {
     day: Day,
     open: &'a mut GpuHourStream,
-    late: &'a mut Option<GpuHours>,
+    waiting: &'a mut Option<GpuHours>,
     rows: std::vec::IntoIter<Row<GpuHour>>,
 }
 
@@ -193,11 +197,11 @@ impl Iterator for Late<'_> {
             if let Some(row) = self.rows.next() {
                 return Some(Ok(row));
             }
-            let late = self.late.take_if(|late| late.day == self.day)?;
+            let late = self.waiting.take_if(|late| late.day == self.day)?;
             let rows: Vec<_> = late.iter().map(|(key, row)| of_gpu(key, row)).collect();
             self.rows = rows.into_iter();
             match self.open.next_blocking() {
-                Ok(next) => *self.late = next,
+                Ok(next) => *self.waiting = next,
                 Err(error) => return Some(Err(error)),
             }
         }

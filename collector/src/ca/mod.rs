@@ -30,13 +30,13 @@ use x509_cert::ext::pkix::BasicConstraints;
 pub const CERTIFICATE_FILE: &str = "ca.pem";
 pub const KEY_FILE: &str = "ca.key";
 
-const DAY: Duration = Duration::from_hours(24);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// A new CA means new files on every node, so it should be rare.
 pub const CA_DAYS: u32 = 3_650;
 /// Long enough to renew once a year, short enough that a lost key does not open the door for ever.
 pub const LEAF_DAYS: u32 = 365;
 /// Certificates begin in the past: clocks of nodes that were just switched on are behind.
-const BEGINS_BEFORE: Duration = Duration::from_hours(1);
+const BEGINS_BEFORE: Duration = Duration::from_secs(3_600);
 
 /// Why there is no such CA or certificate.
 #[derive(Debug, thiserror::Error)]

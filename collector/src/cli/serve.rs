@@ -28,19 +28,16 @@ pub fn check(config: &Config) -> Result<(), Failure> {
         }
         None => "none: nothing has a cost".to_owned(),
     };
-    let encryption = match &config.tls {
-        Some(files) => {
-            let facts = files.server().map_err(|error| Failure::Usage(error.to_string()))?.facts;
-            for warning in &facts.warnings {
-                writeln!(io::stderr(), "warning: {warning}")?;
-            }
-            let until = gpuledger_tls::day(facts.own.not_after_s);
-            format!("TLS as {}, until {until}", facts.own.hosts.join(", "))
+    let encryption = if let Some(files) = &config.tls {
+        let facts = files.server().map_err(|error| Failure::Usage(error.to_string()))?.facts;
+        for warning in &facts.warnings {
+            writeln!(io::stderr(), "warning: {warning}")?;
         }
-        None => {
-            writeln!(io::stderr(), "warning: insecure = true: agents send in plain text")?;
-            "plain text".to_owned()
-        }
+        let until = gpuledger_tls::day(facts.own.not_after_s);
+        format!("TLS as {}, until {until}", facts.own.hosts.join(", "))
+    } else {
+        writeln!(io::stderr(), "warning: insecure = true: agents send in plain text")?;
+        "plain text".to_owned()
     };
     let mut out = io::stdout().lock();
     writeln!(out, "ledger       {}", config.ledger)?;

@@ -63,7 +63,10 @@ fn each_mistake_is_told_with_its_line_and_how_to_mend_it() {
         ("[archive]\nenabled = 1", "archive.enabled: expected true or false, not integer"),
         ("[archive]\nclose_after = \"5min\"", "archive.close_after: \"5min\" is out of range"),
         ("http_listen = \"localhost\"", "\"localhost\" is not an IP address and a port"),
-        ("\n\ngrpc_listen = \"9841\"", "collector.toml:3: grpc_listen: \"9841\" is not an IP address and a port"),
+        (
+            "\n\ngrpc_listen = \"9841\"",
+            "collector.toml:3: grpc_listen: \"9841\" is not an IP address and a port",
+        ),
         ("[tls]\nca = \"\"", "collector.toml:2: tls.ca: is empty; expected a path"),
         ("insecure = \"yes\"", "\"yes\" is neither true nor false"),
         ("commit_interval = \"5\"", "\"5\" is not a duration such as"),

@@ -75,13 +75,17 @@ pub async fn month_to_date(
     by: GroupBy,
     now: Timestamp,
 ) -> Result<Statement, CostingError> {
+    statement_as_of(ledger, fleet, month_of(fleet, now)?, by, now).await
+}
+
+/// The calendar month of the register's time zone that an instant lies in.
+fn month_of(fleet: &Fleet, now: Timestamp) -> Result<Period, CostingError> {
     let calendar = Calendar::new(fleet.time_zone.clone());
     let month = Month::of(calendar.date(now.as_millisecond()));
     // A month that begins within an hour begins with the hour after it, as in every statement.
     let start = full_hour_from(calendar.month_start_ms(month)?);
     let end = full_hour_from(calendar.month_start_ms(month.plus(1)?)?);
-    let period = Period::new(start, end)?;
-    statement_as_of(ledger, fleet, period, by, now).await
+    Ok(Period::new(start, end)?)
 }
 
 fn full_hour_from(ms: i64) -> Timestamp {

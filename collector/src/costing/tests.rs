@@ -33,7 +33,7 @@ fn gpu(number: u32) -> Gpu {
 }
 
 /// Two GPUs for two hours: team-a works on the first, the second is free and then not seen.
-async fn small_ledger(folder: &Path) -> SqliteLedger {
+pub(super) async fn small_ledger(folder: &Path) -> SqliteLedger {
     let ledger = SqliteLedger::open(&folder.join("ledger.db")).unwrap();
     let node = ledger.node(&NodeName::new("gpu-01").unwrap()).await.unwrap();
     let inventory = Inventory { host: Host::default(), gpus: vec![gpu(0), gpu(1)] };
@@ -69,13 +69,13 @@ async fn small_ledger(folder: &Path) -> SqliteLedger {
     ledger
 }
 
-fn fleet(folder: &Path, text: &str) -> Fleet {
+pub(super) fn fleet(folder: &Path, text: &str) -> Fleet {
     let path = folder.join("fleet.toml");
     std::fs::write(&path, text).unwrap();
     Fleet::load(&path).unwrap()
 }
 
-const REGISTER: &str = "currency = \"EUR\"\n[[site]]\nname = \"dc1\"\npue = 1.5\ntariff = \"0.20\"\n\
+pub(super) const REGISTER: &str = "currency = \"EUR\"\n[[site]]\nname = \"dc1\"\npue = 1.5\ntariff = \"0.20\"\n\
     [[overhead]]\nkind = \"staff\"\nper_year = \"8760.00\"\n";
 
 fn two_hours() -> Period {

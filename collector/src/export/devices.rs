@@ -40,7 +40,7 @@ pub struct GpuOf<'a> {
 /// All devices of a kind with their label blocks.
 pub struct Devices<'a, T> {
     blocks: Blocks,
-    devices: Vec<Device<'a, T>>,
+    each: Vec<Device<'a, T>>,
     columns: Columns,
 }
 
@@ -69,12 +69,12 @@ pub fn of<'a>(
 
 impl<'a, T: Copy> Devices<'a, T> {
     fn new(scope: Scope) -> Self {
-        Self { blocks: Blocks::new(), devices: Vec::new(), columns: Columns::new(scope) }
+        Self { blocks: Blocks::new(), each: Vec::new(), columns: Columns::new(scope) }
     }
 
     fn push(&mut self, labels: &[(&str, &str)], of: T, frame: Option<&'a DeviceFrame>) {
         self.blocks.push(labels);
-        self.devices.push(Device { of, frame });
+        self.each.push(Device { of, frame });
         self.columns.push(frame);
     }
 
@@ -83,7 +83,7 @@ impl<'a, T: Copy> Devices<'a, T> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (Block<'_>, Device<'a, T>)> {
-        self.blocks.iter().zip(self.devices.iter().copied())
+        self.blocks.iter().zip(self.each.iter().copied())
     }
 
     /// Those with a current sample.

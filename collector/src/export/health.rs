@@ -1,8 +1,9 @@
 //! The collector's own counters. Ingest and the ledger's writer call them where the thing happens.
 
 use super::families::{
-    ARCHIVE_BYTES, BATCHES, BUILD_INFO, CERTIFICATE_EXPIRY, CONNECTIONS, CONNECTIONS_REFUSED, COMMIT_SECONDS, COMMITS, Family, GPUS_MOVED, LEDGER_BYTES, LIMITS, NODE_SAMPLES_AHEAD,
-    NODES_CONTESTED, POINTS, REFRESH_FAILURES, REFUSALS, STREAMS, STREAMS_OPENED,
+    ARCHIVE_BYTES, BATCHES, BUILD_INFO, CERTIFICATE_EXPIRY, COMMIT_SECONDS, COMMITS, CONNECTIONS,
+    CONNECTIONS_REFUSED, Family, GPUS_MOVED, LEDGER_BYTES, LIMITS, NODE_SAMPLES_AHEAD, NODES_CONTESTED,
+    POINTS, REFRESH_FAILURES, REFUSALS, STREAMS, STREAMS_OPENED,
 };
 use super::text::Text;
 use crate::ingest::Limit;
@@ -70,7 +71,10 @@ impl Health {
             connections: registered(&registry, IntGauge::with_opts(opts(&CONNECTIONS))?)?,
             connections_refused: counters(&registry, &CONNECTIONS_REFUSED, "reason", &TURNED_AWAY)?,
             // A certificate appears when it is in force.
-            certificate_expiry: registered(&registry, IntGaugeVec::new(opts(&CERTIFICATE_EXPIRY), &["which"])?)?,
+            certificate_expiry: registered(
+                &registry,
+                IntGaugeVec::new(opts(&CERTIFICATE_EXPIRY), &["which"])?,
+            )?,
             ledger_bytes: IntGauge::with_opts(opts(&LEDGER_BYTES))?,
             archive_bytes: IntGauge::with_opts(opts(&ARCHIVE_BYTES))?,
             refresh_failures: counters(&registry, &REFRESH_FAILURES, "what", &REFRESHED)?,
@@ -159,7 +163,9 @@ impl Health {
 
     /// Last second of a certificate that is in force.
     pub fn certificate_expiry(&self, which: &str, not_after_s: u64) {
-        self.certificate_expiry.with_label_values(&[which]).set(i64::try_from(not_after_s).unwrap_or(i64::MAX));
+        self.certificate_expiry
+            .with_label_values(&[which])
+            .set(i64::try_from(not_after_s).unwrap_or(i64::MAX));
     }
 
     /// Size of the ledger; until it is known there is no sample.

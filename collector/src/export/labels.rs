@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block<'a>(&'a [u8]);
 
-impl<'a> Block<'a> {
+impl Block<'_> {
     /// No labels.
     pub const NONE: Self = Self(b"");
 

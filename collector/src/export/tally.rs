@@ -239,7 +239,9 @@ impl Drop for Reading<'_> {
 impl Sums {
     fn of(gpus: &[GpuRecord], totals: &LedgerTotals) -> Self {
         let mut sums = Self::default();
-        gpus.iter().for_each(|record| sums.hold(record.key, record.node));
+        for record in gpus {
+            sums.hold(record.key, record.node);
+        }
         for &(node, version) in &totals.versions {
             *slot(&mut sums.versions, node.0) = version;
         }

@@ -198,6 +198,7 @@ fn exporter() -> Exporter {
     exporter.health.ledger_bytes(1);
     exporter.health.archive_bytes(1);
     exporter.health.samples_ahead("n1", 3);
+    exporter.health.certificate_expiry("collector", 1);
     // Its counters are there where something is sent.
     super::remote_write::events::Events::new(exporter.health.registry()).unwrap();
     exporter

@@ -24,15 +24,9 @@ use std::time::Duration;
 const REFRESH: Duration = Duration::from_secs(60);
 
 /// The work that keeps the totals true. Never ends.
-pub fn watch_totals(
-    ledger: Arc<dyn Ledger>,
-    tally: Arc<Tally>,
-    health: Arc<Health>,
-) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        let load = || load(&*ledger, &tally);
-        refresh("ledger totals", REFRESH, load, || health.totals_failed(), &tally.stale).await;
-    }
+pub async fn watch_totals(ledger: Arc<dyn Ledger>, tally: Arc<Tally>, health: Arc<Health>) {
+    let load = || load(&*ledger, &tally);
+    refresh("ledger totals", REFRESH, load, || health.totals_failed(), &tally.stale).await;
 }
 
 async fn load(ledger: &dyn Ledger, tally: &Tally) -> Result<(), Failure> {

@@ -23,7 +23,7 @@ const LOOKED_THROUGH_MAX: usize = 32;
 /// Rows by key.
 #[derive(Debug)]
 pub struct Rows<K, R> {
-    rows: Vec<(K, R)>,
+    each: Vec<(K, R)>,
     /// Where each row is, once there are more than [`LOOKED_THROUGH_MAX`].
     index: HashMap<K, usize>,
     /// The row that was asked for last in this batch.
@@ -40,7 +40,7 @@ pub struct Rows<K, R> {
 impl<K, R> Default for Rows<K, R> {
     fn default() -> Self {
         Self {
-            rows: Vec::new(),
+            each: Vec::new(),
             index: HashMap::new(),
             last: None,
             before: 0,
@@ -54,7 +54,7 @@ impl<K, R> Default for Rows<K, R> {
 impl<K: Copy + Ord + Hash, R: Copy + Default> Rows<K, R> {
     fn begin(&mut self) {
         self.last = None;
-        self.before = self.rows.len();
+        self.before = self.each.len();
         self.is_changed.resize(self.before, false);
     }
 
@@ -65,26 +65,26 @@ impl<K: Copy + Ord + Hash, R: Copy + Default> Rows<K, R> {
     }
 
     fn undo(&mut self) {
-        for (key, _) in self.rows.drain(self.before..) {
+        for (key, _) in self.each.drain(self.before..) {
             self.index.remove(&key);
         }
         for (at, row) in self.changed.drain(..) {
             self.is_changed[at] = false;
-            self.rows[at].1 = row;
+            self.each[at].1 = row;
         }
     }
 
     /// Rows that this batch has changed or added.
     fn touched(&self) -> usize {
-        self.changed.len() + self.rows.len() - self.before
+        self.changed.len() + self.each.len() - self.before
     }
 
     /// The row of a key, a new one where there is none. Refused where it is one more than may be touched.
     fn row(&mut self, key: K, may_grow: impl FnOnce() -> bool) -> Option<&mut R> {
         let next = self.last.map_or(0, |last| last + 1);
-        let is_at = |at: &usize| self.rows.get(*at).is_some_and(|row| row.0 == key);
+        let is_at = |at: &usize| self.each.get(*at).is_some_and(|row| row.0 == key);
         if let Some(last) = self.last.filter(is_at) {
-            return self.rows.get_mut(last).map(|row| &mut row.1);
+            return self.each.get_mut(last).map(|row| &mut row.1);
         }
         let found = Some(next).filter(is_at).or_else(|| self.find(key));
         let is_known = |at: usize| at >= self.before || self.is_changed[at];
@@ -93,29 +93,29 @@ impl<K: Copy + Ord + Hash, R: Copy + Default> Rows<K, R> {
         }
         let at = found.unwrap_or_else(|| self.add(key));
         if at < self.before && !self.is_changed[at] {
-            self.changed.push((at, self.rows[at].1));
+            self.changed.push((at, self.each[at].1));
             self.is_changed[at] = true;
         }
         self.last = Some(at);
-        self.rows.get_mut(at).map(|row| &mut row.1)
+        self.each.get_mut(at).map(|row| &mut row.1)
     }
 
     fn find(&self, key: K) -> Option<usize> {
-        if self.rows.len() > LOOKED_THROUGH_MAX {
+        if self.each.len() > LOOKED_THROUGH_MAX {
             return self.index.get(&key).copied();
         }
-        self.rows.iter().rposition(|row| row.0 == key)
+        self.each.iter().rposition(|row| row.0 == key)
     }
 
     fn add(&mut self, key: K) -> usize {
-        let at = self.rows.len();
+        let at = self.each.len();
         if at == 0 {
-            self.rows.reserve_exact(self.usual);
+            self.each.reserve_exact(self.usual);
         }
-        self.rows.push((key, R::default()));
+        self.each.push((key, R::default()));
         match at {
             ..LOOKED_THROUGH_MAX => {}
-            LOOKED_THROUGH_MAX => self.index = self.rows.iter().map(|row| row.0).zip(0..).collect(),
+            LOOKED_THROUGH_MAX => self.index = self.each.iter().map(|row| row.0).zip(0..).collect(),
             _ => drop(self.index.insert(key, at)),
         }
         at
@@ -123,8 +123,8 @@ impl<K: Copy + Ord + Hash, R: Copy + Default> Rows<K, R> {
 
     /// All rows, by key; none are left.
     fn take(&mut self) -> Vec<(K, R)> {
-        let usual = self.rows.len().min(LOOKED_THROUGH_MAX);
-        let mut rows = std::mem::replace(self, Self { usual, ..Self::default() }).rows;
+        let usual = self.each.len().min(LOOKED_THROUGH_MAX);
+        let mut rows = std::mem::replace(self, Self { usual, ..Self::default() }).each;
         rows.sort_unstable_by_key(|row| row.0);
         rows
     }
@@ -227,7 +227,7 @@ impl Pending {
     }
 
     pub fn rows(&self) -> usize {
-        self.gpu_hours.rows.len() + self.node_hours.rows.len()
+        self.gpu_hours.each.len() + self.node_hours.each.len()
     }
 
     pub fn gpu_row(&mut self, hour: Hour, gpu: GpuKey, owner: OwnerKey) -> Result<&mut GpuHour, FoldError> {

@@ -105,7 +105,7 @@ impl DeviceMemory {
     }
 
     /// What came since [`DeviceMemory::begin`] never came.
-    pub fn undo(&mut self, before: Before) {
+    pub fn undo(&mut self, before: &Before) {
         self.covered.undo();
         self.bridged.undo();
         if let Some(heads) = self.heads_before.take() {

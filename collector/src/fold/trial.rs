@@ -49,7 +49,7 @@ impl<'a> Trial<'a> {
     pub fn undo(self) {
         for (device, before) in self.before {
             match (before, self.memory.devices.get_mut(&device)) {
-                (Some(before), Some(memory)) => memory.undo(before),
+                (Some(before), Some(memory)) => memory.undo(&before),
                 _ => drop(self.memory.devices.remove(&device)),
             }
         }

@@ -78,15 +78,12 @@ async fn slot(
     scrapes: Arc<Semaphore>,
     patience: Duration,
 ) -> Result<OwnedSemaphorePermit, (StatusCode, String)> {
-    match tokio::time::timeout(patience, scrapes.acquire_owned()).await {
-        Ok(Ok(slot)) => Ok(slot),
-        _ => {
-            let message = format!(
-                "{SCRAPES_MAX} scrapes are under way already: scrape less often or from fewer servers\n"
-            );
-            Err((StatusCode::SERVICE_UNAVAILABLE, message))
-        }
+    if let Ok(Ok(slot)) = tokio::time::timeout(patience, scrapes.acquire_owned()).await {
+        return Ok(slot);
     }
+    let message =
+        format!("{SCRAPES_MAX} scrapes are under way already: scrape less often or from fewer servers\n");
+    Err((StatusCode::SERVICE_UNAVAILABLE, message))
 }
 
 /// Whether the reader takes gzip, as RFC 9110 has it: named, or meant by `*`, and not with a weight of 0.

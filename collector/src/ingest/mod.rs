@@ -193,7 +193,11 @@ impl Ingest {
 
     /// Serves one stream: messages come in by `inbound`, answers go out by what is returned. `peer` is the
     /// only node that may send them; without one, any may.
-    pub fn serve<S>(&self, inbound: S, peer: Option<PeerIdentity>) -> ReceiverStream<Result<v1::CollectorMessage, Status>>
+    pub fn serve<S>(
+        &self,
+        inbound: S,
+        peer: Option<PeerIdentity>,
+    ) -> ReceiverStream<Result<v1::CollectorMessage, Status>>
     where
         S: Stream<Item = Result<v1::AgentMessage, Status>> + Send + Unpin + 'static,
     {
@@ -225,7 +229,8 @@ impl Telemetry for TelemetryService {
             return Err(Status::resource_exhausted(format!("{STREAMS_MAX} streams are open already")));
         }
         let connection = request.extensions().get::<Connection>().cloned();
-        let peer = connection.as_ref().map_or(Ok(None), Connection::peer).map_err(Status::permission_denied)?;
+        let peer =
+            connection.as_ref().map_or(Ok(None), Connection::peer).map_err(Status::permission_denied)?;
         let inbound = Occupied::new(request.into_inner(), connection.as_ref());
         Ok(Response::new(self.0.serve(inbound, peer)))
     }
@@ -235,7 +240,8 @@ impl Shared {
     /// The node's entry, claimed for a stream.
     fn claim(&self, name: &NodeName, key: NodeKey, mailbox: &Arc<Mailbox>) -> Arc<Node> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let node = nodes.entry(name.clone()).or_insert_with(|| Arc::new(Node::new(name.clone(), key, &self.crowd)));
+        let node =
+            nodes.entry(name.clone()).or_insert_with(|| Arc::new(Node::new(name.clone(), key, &self.crowd)));
         if node.key != key {
             // The ledger is another one by now. What was folded for the number of before is not its.
             node.discard(Refusal::moved(BEGIN_ANEW));

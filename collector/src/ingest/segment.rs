@@ -3,8 +3,8 @@
 
 use super::holder::{self, TakenOver};
 use super::stream::{End, Session, send};
-use crate::latest::Slot;
 use super::{Limit, Refusal};
+use crate::latest::Slot;
 use gpuledger_ledger::NodeRecord;
 use gpuledger_proto::convert::{inventory_from_wire, sequence_from_wire};
 use gpuledger_proto::frame::Inventory;

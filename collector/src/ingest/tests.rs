@@ -31,8 +31,7 @@ async fn batches_are_folded_committed_and_acknowledged() {
     agent.acked(30).await;
     assert_eq!(ledger.counted().await, truth(30));
     assert_eq!(ledger.committed("a", agent.epoch).await, 30);
-    let hours =
-        ledger.gpu_rows(&Wanted::all(HourRange { from: Hour(0), to: Hour(u32::MAX) })).await.unwrap();
+    let hours = ledger.gpu_rows(&Wanted::all(HourRange { from: Hour(0), to: Hour(u32::MAX) })).await.unwrap();
     assert_eq!(hours.len(), 1);
     assert_eq!(hours[0].0.owner, OwnerKey::FIRST_NAMED, "anna");
     assert_eq!(ledger.inner.check().await.unwrap(), Vec::<String>::new());

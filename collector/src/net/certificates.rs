@@ -9,15 +9,13 @@ use super::places::Places;
 use crate::export::Health;
 use crate::ingest::events::wall_ms;
 use gpuledger_proto::ids::NodeName;
-use gpuledger_tls::{FileError, Files, Server, Watch, day};
+use gpuledger_tls::{FileError, Files, Kept, LOOK_EVERY, Read, Server, day};
 use rustls::ServerConfig;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How often the files are looked at: a look costs three system calls.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How often certificates are looked at whose time runs out.
 const REMIND_EVERY: Duration = Duration::from_secs(3_600);
 /// Two weeks: time to find out who issues certificates here.
@@ -27,28 +25,26 @@ const DAY_S: u64 = 86_400;
 /// The files in force.
 pub struct Certificates {
     files: Files,
-    state: Mutex<State>,
+    kept: Mutex<Kept<Server>>,
+    /// What the next handshake is made with.
+    config: Mutex<Arc<ServerConfig>>,
     look: Notify,
     health: Arc<Health>,
-}
-
-struct State {
-    watch: Watch,
-    server: Server,
-    /// What was told last, so that it is told once.
-    told: Vec<String>,
 }
 
 impl Certificates {
     /// Reads the files. Without good ones nothing can be served.
     pub fn open(files: Files, health: Arc<Health>) -> Result<Arc<Self>, FileError> {
-        let watch = Watch::begin(&files);
-        let server = files.server()?;
-        let told = server.facts.warnings.clone();
-        tell(&told, "");
-        let state = Mutex::new(State { watch, server, told });
-        let certificates = Self { files, state, look: Notify::new(), health };
-        certificates.show(&certificates.state().server);
+        let mut kept = Kept::new(files.clone(), Files::server);
+        let read = kept.read(warnings);
+        tell(&read);
+        let server = match read {
+            Read::Taken { now, .. } => now,
+            Read::Refused { error, .. } => return Err(error),
+        };
+        let config = Mutex::new(Arc::clone(&server.config));
+        let certificates = Self { files, kept: Mutex::new(kept), config, look: Notify::new(), health };
+        certificates.show(&server);
         Ok(Arc::new(certificates))
     }
 
@@ -58,7 +54,7 @@ impl Certificates {
 
     /// What the next handshake is made with.
     pub fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.state().server.config)
+        Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Asks for a look at the files now.
@@ -70,31 +66,19 @@ impl Certificates {
     pub async fn keep(self: Arc<Self>) {
         loop {
             let asked = tokio::time::timeout(LOOK_EVERY, self.look.notified()).await.is_ok();
-            self.read(asked);
+            let Some(read) = self.kept().look(asked, warnings) else { continue };
+            tell(&read);
+            if let Read::Taken { now, .. } = read {
+                self.take_up(&now);
+            }
         }
     }
 
-    /// Takes up what has changed; everything where it was asked for.
-    fn read(&self, asked: bool) {
-        let mut state = self.state();
-        if !(state.watch.has_changed() || asked) {
-            return;
-        }
-        let (told, then) = match self.files.server() {
-            Ok(server) => {
-                self.show(&server);
-                let until = day(server.facts.own.not_after_s);
-                tracing::info!(certificate = %self.files.certificate.display(), until, "took up the certificate files");
-                let told = server.facts.warnings.clone();
-                state.server = server;
-                (told, "")
-            }
-            Err(error) => (vec![error.to_string()], "; the old files stay in force"),
-        };
-        if told != state.told {
-            tell(&told, then);
-            state.told = told;
-        }
+    fn take_up(&self, server: &Server) {
+        self.show(server);
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&server.config);
+        let until = day(server.facts.own.not_after_s);
+        tracing::info!(certificate = %self.files.certificate.display(), until, "took up the certificate files");
     }
 
     fn show(&self, server: &Server) {
@@ -117,7 +101,7 @@ impl Certificates {
                     "the node's certificate expires within two weeks: issue it anew (gpuledger ca issue {node} --force)"
                 );
             }
-            let own_s = self.state().server.facts.own.not_after_s;
+            let own_s = self.kept().current().map_or(u64::MAX, |server| server.facts.own.not_after_s);
             if reminders.own_is_due(own_s, now_s) {
                 let until = day(own_s);
                 tracing::warn!(
@@ -129,14 +113,19 @@ impl Certificates {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn kept(&self) -> MutexGuard<'_, Kept<Server>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn tell(warnings: &[String], then: &str) {
-    for warning in warnings {
-        tracing::warn!("{warning}{then}");
+fn warnings(server: &Server) -> Vec<String> {
+    server.facts.warnings.clone()
+}
+
+fn tell(read: &Read<Server>) {
+    let (Read::Taken { news, .. } | Read::Refused { news, .. }) = read;
+    for news in news {
+        tracing::warn!("{news}");
     }
 }
 

@@ -204,7 +204,7 @@ fn neighbourhood(address: IpAddr) -> IpAddr {
             let network = u128::from(address) & !u128::from(u64::MAX);
             Ipv6Addr::from(network).into()
         }
-        address => address,
+        address @ IpAddr::V4(_) => address,
     }
 }
 

@@ -30,7 +30,9 @@ fn main() -> anyhow::Result<()> {
     month_by(&mut criterion, &inputs, GroupBy::Owner, "month_by_owner");
     month_by(&mut criterion, &inputs, GroupBy::Model, "month_by_model");
     let mut group = criterion.benchmark_group("money");
-    group.bench_function("showback", |bencher| bencher.iter(|| showback(black_box(&inputs), ChargeBasis::Usage)));
+    group.bench_function("showback", |bencher| {
+        bencher.iter(|| showback(black_box(&inputs), ChargeBasis::Usage))
+    });
     group.finish();
     criterion.final_summary();
     Ok(())

@@ -52,7 +52,7 @@ impl<K: Kind> Batches<K> {
         loop {
             let Some(piece) = &mut self.piece else {
                 let Some(position) = self.pieces.next() else {
-                    return self.whole.take().map_or(Ok(()), |whole| whole.check()).map(|()| None);
+                    return self.whole.take().map_or(Ok(()), Whole::check).map(|()| None);
                 };
                 let checksums = &self.checksums;
                 let piece = Piece::open(&self.metadata, position, &self.columns, &self.sparse, checksums)?;

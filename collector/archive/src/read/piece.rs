@@ -90,7 +90,7 @@ impl<K: Kind> Piece<K> {
         }
         let mut subject = subject.ok_or_else(|| FileFault::damaged("a key is absent"))?;
         let runs = match select {
-            None => Vec::from([0..rows]),
+            None => std::iter::once(0..rows).collect(),
             Some(asked) => runs(rows, &subject, hour.as_ref(), asked),
         };
         let mut numbers = Vec::with_capacity(self.columns.len());

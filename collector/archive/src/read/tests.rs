@@ -177,7 +177,7 @@ async fn a_column_that_is_the_same_everywhere_is_not_fetched_and_reads_as_it_was
     let ranges = ranges_of(&metadata, &[0], &columns, written.file.bytes).unwrap();
     assert_eq!(ranges.len(), 1, "the GPUs, and neither samples nor throttled time: {ranges:?}");
     let fetched = fetch::<GpuHour>(&written.files, written.file.clone(), &asked).await.unwrap();
-    let batch = fetched.batches::<GpuHour>(asked).unwrap().next().unwrap().unwrap();
+    let batch = fetched.batches::<GpuHour>(&asked).unwrap().next().unwrap().unwrap();
     let piece = gpu_hours(DAY, batch);
     assert_eq!(piece.samples, Some(Values::Same(3_600)));
     assert_eq!(piece.throttled_ms, Some(Values::Same(0)));

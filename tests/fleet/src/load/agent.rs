@@ -228,8 +228,10 @@ impl Agent {
     fn landed(&mut self) {
         let still = usize::try_from(self.spool.waiting_batches()).unwrap_or(usize::MAX);
         let landed = self.waiting.len().saturating_sub(still);
-        self.sent.ack_ms.extend(self.waiting.drain(..landed).map(|made| millis(made.elapsed())));
-        self.view.acknowledged(landed as u64);
+        for made in self.waiting.drain(..landed) {
+            self.sent.ack_ms.push(millis(made.elapsed()));
+            self.view.acknowledged(made);
+        }
         if let Some(&oldest) = self.waiting.front() {
             self.view.waits_since(oldest);
         } else {
@@ -246,6 +248,7 @@ fn millis(time: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::view::Views;
 
     #[test]
     fn batches_follow_each_other_every_ten_seconds_at_phases_that_fill_them() {
@@ -268,7 +271,7 @@ mod tests {
     async fn an_agent_that_nobody_acknowledges_says_so_when_it_is_given_up() {
         let plan = Arc::new(Plan { nodes: 1, gpus: 2, samples: 20, planned_ms: 1_790_000_000_000 });
         let begin = Begin { at: Instant::now(), wall_ms: plan.planned_ms + 5_000 };
-        let view = Arc::new(View::new(begin.at));
+        let view = Views::new(1).of(0);
         let mut agent = Agent::open(plan, 0, Arc::clone(&view)).unwrap();
         agent.sample(begin.wall_ms - OPENING_AGE_MS).unwrap();
         agent.recorder.flush().unwrap();

@@ -1,11 +1,13 @@
 //! The ledger that a run writes to: one of its own, whichever store holds it.
 
 use super::usage;
+use super::view::Hold;
 use crate::simulate::place::{Place, Schema};
 use anyhow::Context as _;
 use gpuledger_collector::store::Location;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A new ledger: a file in the run's folder, or a schema of its own on a server.
@@ -50,13 +52,13 @@ impl RunLedger {
     }
 
     /// Keeps everybody from writing for a while, as a disk or a server does that hangs.
-    pub async fn stall(&self, time: Duration) -> anyhow::Result<()> {
+    pub async fn stall(&self, time: Duration, hold: Arc<Hold>) -> anyhow::Result<()> {
         match self {
             Self::Sqlite(path) => {
                 let path = path.clone();
-                tokio::task::spawn_blocking(move || hold_file(&path, time)).await?
+                tokio::task::spawn_blocking(move || hold_file(&path, time, &hold)).await?
             }
-            Self::Postgres(schema) => hold_schema(schema, time).await,
+            Self::Postgres(schema) => hold_schema(schema, time, &hold).await,
         }
     }
 
@@ -72,30 +74,35 @@ impl RunLedger {
 /// The collector's own transactions are over within this.
 const LOCK_WITHIN: Duration = Duration::from_secs(60);
 
-fn hold_file(path: &Path, time: Duration) -> anyhow::Result<()> {
-    let hold = || -> rusqlite::Result<()> {
+fn hold_file(path: &Path, time: Duration, hold: &Hold) -> anyhow::Result<()> {
+    let locked = || -> rusqlite::Result<()> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(LOCK_WITHIN)?;
         connection.execute_batch("BEGIN IMMEDIATE")?;
+        hold.begin();
         std::thread::sleep(time);
+        hold.end();
         connection.execute_batch("ROLLBACK")
     };
-    hold().with_context(|| format!("cannot hold {} locked", path.display()))
+    locked().with_context(|| format!("cannot hold {} locked", path.display()))
 }
 
-async fn hold_schema(schema: &Schema, time: Duration) -> anyhow::Result<()> {
+async fn hold_schema(schema: &Schema, time: Duration, hold: &Hold) -> anyhow::Result<()> {
     const TABLES: &str = "SELECT string_agg(format('%I.%I', schemaname, tablename), ', ' ORDER BY tablename) \
                           FROM pg_tables WHERE schemaname = ";
     let tables: String = schema.ask("list the tables", &format!("{TABLES}'{}'", schema.name())).await?;
     // Readers are let through, writers wait.
     schema.execute("lock the tables", &format!("BEGIN; LOCK TABLE {tables} IN EXCLUSIVE MODE")).await?;
+    hold.begin();
     tokio::time::sleep(time).await;
+    hold.end();
     Ok(schema.execute("let go of the tables", "ROLLBACK").await?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::view::Views;
     use std::time::Instant;
 
     #[tokio::test]
@@ -107,7 +114,7 @@ mod tests {
         Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (n)").unwrap();
         let (done, mut over) = tokio::sync::oneshot::channel();
         let stalled = tokio::spawn(async move {
-            ledger.stall(Duration::from_secs(2)).await.unwrap();
+            ledger.stall(Duration::from_secs(2), Views::new(1).hold()).await.unwrap();
             done.send(()).unwrap();
         });
         let began = Instant::now();

@@ -199,7 +199,7 @@ impl Fleet {
         let (gate, known, mut begin) = (Arc::clone(&self.gate), self.known.clone(), self.begin.subscribe());
         let certificates = self.certificates.clone();
         let (given_up, cancel) = (self.given_up.clone(), self.cancel.clone());
-        let (view, uplinks) = (Arc::clone(&self.views.0[node as usize]), Arc::clone(&self.uplinks));
+        let (view, uplinks) = (self.views.of(node), Arc::clone(&self.uplinks));
         async move {
             let permit = gate.acquire_owned().await?;
             let mut agent = Agent::open(plan, node, Arc::clone(&view))?;

@@ -10,8 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the collector and the agents are looked at.
 const LOOK: Duration = Duration::from_millis(100);
-/// Acknowledgements of the last commit before a stall may be on their way for so long.
-const ON_THE_WAY: Duration = Duration::from_secs(2);
 
 /// What is to be done, if anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,7 +46,7 @@ pub struct RestartOutcome {
 #[derive(Debug, Clone, Serialize)]
 pub struct StallOutcome {
     pub seconds: u64,
-    /// Acknowledgements while nobody could write, but for those that were on their way.
+    /// Acknowledgements, while nobody could write, of what was made in that time.
     pub acks_during: u64,
     /// Batches that waited for the store at its end.
     pub batches_waiting: u64,
@@ -112,9 +110,8 @@ impl Overseer<'_> {
 
     async fn stall(&mut self, time: Duration) -> anyhow::Result<StallOutcome> {
         let before = self.collector.resident()?.now;
-        let began = Instant::now();
-        let (mut most, mut quiet_from) = (before, None);
-        let mut stalled = std::pin::pin!(self.ledger.stall(time));
+        let mut most = before;
+        let mut stalled = std::pin::pin!(self.ledger.stall(time, self.views.hold()));
         loop {
             tokio::select! {
                 biased;
@@ -123,16 +120,13 @@ impl Overseer<'_> {
             }
             self.collector.must_run()?;
             most = most.max(self.collector.resident()?.now);
-            if began.elapsed() > ON_THE_WAY {
-                quiet_from.get_or_insert_with(|| self.views.acknowledged());
-            }
         }
-        let (ended, acknowledged) = (Instant::now(), self.views.acknowledged());
-        let batches_waiting = self.views.made().saturating_sub(acknowledged);
+        let ended = Instant::now();
+        let batches_waiting = self.views.made().saturating_sub(self.views.acknowledged());
         self.look_until(|views| views.behind(ended) == 0).await?;
         Ok(StallOutcome {
             seconds: time.as_secs(),
-            acks_during: acknowledged - quiet_from.unwrap_or(acknowledged),
+            acks_during: self.views.untimely(),
             batches_waiting,
             collector_rss_before_bytes: before,
             collector_rss_most_bytes: most,
