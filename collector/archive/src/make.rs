@@ -29,7 +29,7 @@ impl DayMaker {
         Ok(Self { files: Files::open(root)?, names: Names::of(nodes, gpus, owners) })
     }
 
-    /// Writes the first version of a day from rows in the order of its keys, GPU or node first, and gives its entry in the manifest. When this returns the file is
+    /// Writes the first version of a day, of which each key is given once, and gives its entry in the manifest. When this returns the file is
     /// durable. The work is done here and now: call it where blocking does no harm.
     pub async fn make(&self, day: Day, rows: DayRows, now_ms: u64) -> Result<DayFile, LedgerError> {
         let table = match rows {
@@ -39,11 +39,12 @@ impl DayMaker {
         let file = PendingFile::new(table, day, 1);
         let made = match rows {
             DayRows::Gpu(rows) => {
-                self.write(&file, rows.into_iter().map(|(key, row)| stored::of_gpu(key, row)), now_ms).await
+                let rows = rows.into_iter().map(|(key, row)| stored::of_gpu(key, row)).collect();
+                self.write(&file, rows, now_ms).await
             }
             DayRows::Node(rows) => {
                 let rows = rows.into_iter().map(|(hour, node, row)| stored::of_node(hour, node, row));
-                self.write(&file, rows, now_ms).await
+                self.write(&file, rows.collect(), now_ms).await
             }
         };
         made.map_err(|fault| fault.of(OPERATION, self.files.place(&file.path)))
@@ -52,10 +53,11 @@ impl DayMaker {
     async fn write<K: Stored>(
         &self,
         file: &PendingFile,
-        rows: impl Iterator<Item = Row<K>>,
+        mut rows: Vec<Row<K>>,
         now_ms: u64,
     ) -> Result<DayFile, FileFault> {
-        let (bytes, sums) = encode(file, rows, &self.names)?;
+        rows.sort_unstable_by_key(|row| row.key);
+        let (bytes, sums) = encode(file, rows.into_iter(), &self.names)?;
         let (length, sha256) = (length(&bytes), sha256(&bytes));
         self.files.write(&file.path, bytes).await?;
         Ok(DayFile {

@@ -137,7 +137,9 @@ mod tests {
     fn many_blocks_come_back_one_by_one() {
         let mut blocks = Blocks::new();
         let pushed = [[("node", "n1")], [("node", "")], [("node", "n2")]];
-        pushed.iter().for_each(|labels| blocks.push(labels));
+        for labels in &pushed {
+            blocks.push(labels);
+        }
         let expected = pushed.map(|labels| Labels::new(&labels));
         assert!(blocks.iter().eq(expected.iter().map(Block::from)));
     }

@@ -14,7 +14,6 @@ use super::tally::{Counts, Tally};
 use super::text::{Samples, Text};
 use gpuledger_ledger::Ledger;
 use gpuledger_proto::catalogue::Unit;
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;

@@ -37,11 +37,12 @@ impl Certificates {
     pub fn open(files: Files, health: Arc<Health>) -> Result<Arc<Self>, FileError> {
         let mut kept = Kept::new(files.clone(), Files::server);
         let read = kept.read(warnings);
-        tell(&read);
-        let server = match read {
-            Read::Taken { now, .. } => now,
-            Read::Refused { error, .. } => return Err(error),
+        let server = match &read {
+            Read::Taken { now, .. } => now.clone(),
+            // Told by whoever does not start for its sake.
+            Read::Refused { error, .. } => return Err(error.clone()),
         };
+        tell(&read);
         let config = Mutex::new(Arc::clone(&server.config));
         let certificates = Self { files, kept: Mutex::new(kept), config, look: Notify::new(), health };
         certificates.show(&server);

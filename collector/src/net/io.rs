@@ -20,13 +20,23 @@ pub enum Bytes {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// How many streams a connection serves.
+/// How many streams a connection serves, and how many it has begun to serve so far.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Idle(Arc<AtomicUsize>);
+pub(super) struct Idle(Arc<Streams>);
+
+#[derive(Debug, Default)]
+struct Streams {
+    open: AtomicUsize,
+    begun: AtomicUsize,
+}
 
 impl Idle {
     fn is_idle(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+        self.0.open.load(Ordering::Relaxed) == 0
+    }
+
+    fn begun(&self) -> usize {
+        self.0.begun.load(Ordering::Relaxed)
     }
 }
 
@@ -37,20 +47,28 @@ pub struct Io {
     place: Place,
     /// When it is looked at next whether a stream is served.
     look: Pin<Box<Sleep>>,
+    /// Whether one was served when it was looked at last.
+    served: bool,
+    /// Streams that had begun by then.
+    begun: usize,
 }
 
 impl Io {
     pub(super) fn new(bytes: Bytes, peer: Result<Option<PeerIdentity>, String>, place: Place) -> Self {
         let look = Box::pin(sleep(place.idle_within()));
-        Self { bytes, peer, place, look }
+        Self { bytes, peer, place, look, served: false, begun: 0 }
     }
 
     /// Whether the connection has had its time without a stream.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.look.as_mut().poll(cx).is_ready() {
-            if self.place.idle.is_idle() {
+            let (served, begun) = (!self.place.idle.is_idle(), self.place.idle.begun());
+            // A stream that ended since has its last answer on the way still: it says why.
+            let lately = self.served || begun != self.begun;
+            if !served && !lately {
                 return Poll::Ready(());
             }
+            (self.served, self.begun) = (served, begun);
             self.look.as_mut().reset(Instant::now() + self.place.idle_within());
         }
         Poll::Pending
@@ -89,7 +107,8 @@ impl<S> Occupied<S> {
     pub fn new(stream: S, connection: Option<&Connection>) -> Self {
         let idle = connection.map(|connection| connection.idle.clone());
         if let Some(Idle(streams)) = &idle {
-            streams.fetch_add(1, Ordering::Relaxed);
+            streams.open.fetch_add(1, Ordering::Relaxed);
+            streams.begun.fetch_add(1, Ordering::Relaxed);
         }
         Self { stream, idle }
     }
@@ -98,7 +117,7 @@ impl<S> Occupied<S> {
 impl<S> Drop for Occupied<S> {
     fn drop(&mut self) {
         if let Some(Idle(streams)) = &self.idle {
-            streams.fetch_sub(1, Ordering::Relaxed);
+            streams.open.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }

@@ -100,6 +100,44 @@ fn openssl_finds_the_chains_and_their_purposes_good() -> Result<()> {
 }
 
 #[test]
+fn a_fleet_may_have_a_ca_of_its_own_whose_certificates_name_the_node_as_dns() -> Result<()> {
+    let Some(openssl) = openssl() else { return Ok(()) };
+    let world = Secure::new()?;
+    let folder = world.path("own");
+    std::fs::create_dir(&folder)?;
+    let openssl = |arguments: &str| {
+        run(Command::new(openssl.get_program()).current_dir(&folder).args(arguments.split(' '))).map(drop)
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    openssl(&format!("req -x509 {key} -keyout own.key -out own.pem -days 9 -subj /CN=own"))?;
+    for (node, names) in [("n1", "DNS:n1"), ("nameless", "IP:10.0.0.1")] {
+        std::fs::create_dir(folder.join(node))?;
+        std::fs::write(
+            folder.join("names"),
+            format!("subjectAltName={names}\nextendedKeyUsage=clientAuth\n"),
+        )?;
+        openssl(&format!("req -new {key} -keyout {node}/node.key -out request.pem -subj /CN={node}"))?;
+        openssl(&format!(
+            "x509 -req -in request.pem -CA own.pem -CAkey own.key -CAcreateserial -days 9 -extfile names \
+             -out {node}/node.pem"
+        ))?;
+        std::fs::copy(world.path("gpuledger-ca/ca.pem"), folder.join(node).join("ca.pem"))?;
+    }
+    // The collector's own certificate stays that of the command: the two CAs need not be one.
+    std::fs::copy(folder.join("own.pem"), world.path("gpuledger-ca/collector/ca.pem"))?;
+    let collector = world.collector()?;
+    let mut agent = world.start("agent", &mut world.agent("n1", &folder.join("n1"))?)?;
+    logged(&mut agent, "connected to the collector")?;
+    world.goes_on()?;
+    let mut nameless = world.start("nameless", &mut world.agent("nameless", &folder.join("nameless"))?)?;
+    logged(&mut nameless, "the certificate names no node: neither gpuledger://node/NAME nor a DNS name")?;
+    ensure!(world.metric("gpuledger_collector_connections_refused_total{reason=\"no_node\"}")? >= 1.0);
+    nameless.stop(PATIENCE)?;
+    agent.stop(PATIENCE)?;
+    collector.stop(PATIENCE)
+}
+
+#[test]
 fn each_wrong_certificate_is_one_sentence_on_both_sides_and_harms_nobody_else() -> Result<()> {
     let world = Secure::new()?;
     let mut collector = world.collector()?;

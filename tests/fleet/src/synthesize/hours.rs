@@ -128,10 +128,10 @@ fn row(at: &At<'_>, owner: OwnerKey, ms: u64, gap_ms: u64) -> GpuHour {
     let (held, free) = if owner == OwnerKey::NOBODY { (0, rest) } else { (rest, 0) };
     let busy_ppm = at.between(350_000, 1_000_000, Salt::Busy);
     let (active_mj, rest_mj) = energy(at, model, active, rest, busy_ppm);
-    let gap_mj = model.idle_mw * gap_ms / 1_000;
-    let energy = active_mj + rest_mj + gap_mj;
+    let unseen_mj = model.idle_mw * gap_ms / 1_000;
+    let energy = active_mj + rest_mj + unseen_mj;
     let (counter, gap, estimated) =
-        if model.has_counter { (energy, gap_mj, 0) } else { (0, 0, energy - gap_mj) };
+        if model.has_counter { (energy, unseen_mj, 0) } else { (0, 0, energy - unseen_mj) };
     let is_busy = active > 0;
     let used_ppm = if owner == OwnerKey::NOBODY { 8_000 } else { at.between(300_000, 960_000, Salt::Memory) };
     let used = u128::from(model.memory_bytes / 1_000_000 * used_ppm);

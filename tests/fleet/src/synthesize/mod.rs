@@ -74,7 +74,7 @@ impl Synthesize {
         let days = after.0.saturating_sub(self.days)..after.0;
         let span = Span { from: Day(days.start).first_hour().start_ms(), to: after.first_hour().start_ms() };
         let register = Arc::new(Register::new(self.seed, self.gpus, span)?);
-        let (nodes, gpus, owners) = (register.nodes(), register.gpus(), register.owners());
+        let (nodes, gpus, owners) = (register.nodes(), register.gpus(), Register::owners());
         let maker = Arc::new(DayMaker::new(Root::Folder(self.folder()), nodes, gpus, owners)?);
         let mut totals = Totals::of(&register);
         let mut made = (Made::default(), Vec::new());
@@ -208,7 +208,7 @@ async fn import(
         records.push(Record::Node { record, state });
     }
     records.extend(register.gpus().into_iter().map(Record::Gpu));
-    records.extend(register.owners().into_iter().map(Record::Owner));
+    records.extend(Register::owners().into_iter().map(Record::Owner));
     let version = |file: &DayFile| Record::LastVersion { table: file.table, day: file.day, version: 1 };
     records.extend(files.iter().map(version));
     records.extend(files.into_iter().map(Record::File));

@@ -56,18 +56,18 @@ pub struct Register {
 
 impl Register {
     /// All are seen for the whole of a span.
-    pub fn new(seed: u64, gpus: u32, seen: Span) -> Result<Self, InvalidId> {
-        let names = (0..gpus.div_ceil(GPUS_PER_NODE)).map(|node| NodeName::new(&format!("gpu-{node:05}")));
+    pub fn new(seed: u64, count: u32, span: Span) -> Result<Self, InvalidId> {
+        let names = (0..count.div_ceil(GPUS_PER_NODE)).map(|node| NodeName::new(&format!("gpu-{node:05}")));
         let uuid = |gpu: u32| {
             let id = u128::from(draw(seed, &[1, gpu.into()])) << 64 | u128::from(gpu);
             GpuUuid::new(&format!("GPU-{}", uuid::Uuid::from_u128(id)))
         };
         Ok(Self {
             seed,
-            gpu_count: gpus,
+            gpu_count: count,
             names: names.collect::<Result<_, _>>()?,
-            uuids: (0..gpus).map(uuid).collect::<Result<_, _>>()?,
-            seen,
+            uuids: (0..count).map(uuid).collect::<Result<_, _>>()?,
+            seen: span,
         })
     }
 
@@ -121,7 +121,7 @@ impl Register {
         records.collect()
     }
 
-    pub fn owners(&self) -> Vec<OwnerRecord> {
+    pub fn owners() -> Vec<OwnerRecord> {
         let names =
             ACCOUNTS.iter().flat_map(|account| (0..USERS_PER_ACCOUNT).map(move |user| (*account, user)));
         let records = (OwnerKey::FIRST_NAMED.0..).zip(names).map(|(key, (account, user))| OwnerRecord {
