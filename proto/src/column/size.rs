@@ -32,9 +32,11 @@ struct Gpu {
 }
 
 impl Gpu {
-    /// 30 readings in the units and with the grain that NVML gives: 12 of them never change.
-    fn step(&mut self, noise: &mut Noise) -> Vec<Reading<i64>> {
-        self.power_mw = (self.power_mw + noise.below(20_001) - 10_000).clamp(350_000, 690_000);
+    /// 30 readings in the units and with the grain that NVML gives: 12 of them never change. Power is as it
+    /// was recorded, or walks to and fro.
+    fn step(&mut self, noise: &mut Noise, recorded_mw: Option<i64>) -> Vec<Reading<i64>> {
+        let walked_mw = (self.power_mw + noise.below(20_001) - 10_000).clamp(350_000, 690_000);
+        self.power_mw = recorded_mw.unwrap_or(walked_mw);
         self.energy_mj += self.power_mw + noise.below(2_000);
         self.temperature_c = (self.temperature_c + (noise.below(11) - 5) / 5).clamp(45, 75);
         self.memory_pages += if noise.below(20) == 0 { noise.below(512) } else { 0 };
@@ -71,6 +73,11 @@ impl Gpu {
 
 /// A minute-like stream of `gpus` GPUs, cut into batches of `samples` samples.
 fn batches(gpus: u16, samples: usize, count: usize) -> Vec<Batch> {
+    batches_of(gpus, samples, count, &|_, _| None)
+}
+
+/// The same with the power of each GPU and second as it was recorded.
+fn batches_of(gpus: u16, samples: usize, count: usize, recorded: &Recorded<'_>) -> Vec<Batch> {
     let mut noise = Noise(2_026);
     let mut state: Vec<Gpu> = (0..gpus)
         .map(|n| Gpu {
@@ -80,17 +87,27 @@ fn batches(gpus: u16, samples: usize, count: usize) -> Vec<Batch> {
             memory_pages: 30_000,
         })
         .collect();
-    (0..count).map(|batch| one_batch(&mut state, &mut noise, batch, samples)).collect()
+    (0..count).map(|batch| one_batch(&mut state, &mut noise, batch, samples, recorded)).collect()
 }
 
-fn one_batch(state: &mut [Gpu], noise: &mut Noise, batch: usize, samples: usize) -> Batch {
+/// Power in mW by device and second, where it was recorded.
+type Recorded<'a> = dyn Fn(u16, usize) -> Option<i64> + 'a;
+
+fn one_batch(
+    state: &mut [Gpu],
+    noise: &mut Noise,
+    batch: usize,
+    samples: usize,
+    recorded: &Recorded<'_>,
+) -> Batch {
     let mut columns: BTreeMap<(u16, u16), Vec<Reading<i64>>> = BTreeMap::new();
     let mut stamps = Vec::new();
     for sample in 0..samples {
         let since = ((batch * samples + sample) * 1_000) as u64 + noise.below(3).cast_unsigned();
         stamps.push(Stamp { wall_ms: 1_795_000_000_000 + since, boot_ms: 86_400_123 + since });
         for (device, gpu) in (1..).zip(state.iter_mut()) {
-            for (metric, reading) in (1..).zip(gpu.step(noise)) {
+            let power_mw = recorded(device, batch * samples + sample);
+            for (metric, reading) in (1..).zip(gpu.step(noise, power_mw)) {
                 columns.entry((device, metric)).or_default().push(reading);
             }
         }
@@ -139,9 +156,32 @@ fn traces(file: &Path) -> Traces {
     traces
 }
 
+/// What the wire may cost at most.
+const BYTES_A_POINT_MAX: f64 = 1.35;
+
+/// Eight GPUs, of which each draws an eighth of what an H100 server drew in training.
+#[test]
+fn a_point_of_gpus_that_draw_recorded_power_stays_within_its_bytes() {
+    let file = folder().join("gpt3_64node_ac.csv.gz");
+    if !file.exists() {
+        println!("skipped: recorded traces are not here ({} is absent)", file.display());
+        return;
+    }
+    let traces: Vec<_> = traces(&file).into_values().filter(|trace| trace.len() >= 600).take(8).collect();
+    assert_eq!(traces.len(), 8);
+    let recorded = |device: u16, second: usize| traces[usize::from(device) - 1].get(second).map(|p| p.1 / 8);
+    let ten = bytes_a_point(&batches_of(8, 10, 60, &recorded));
+    println!("8 GPUs × 30 series, power as recorded: {ten:.3} bytes a point in batches of 10");
+    assert!(ten < BYTES_A_POINT_MAX, "{ten}");
+}
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/mlperf_h100_power")
+}
+
 #[test]
 fn recorded_power_of_h100_servers_comes_back_exactly() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/mlperf_h100_power");
+    let folder = folder();
     let Ok(files) = std::fs::read_dir(&folder) else {
         println!("skipped: recorded traces are not here ({} is absent)", folder.display());
         return;
