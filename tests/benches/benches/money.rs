@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
     month_by(&mut criterion, &inputs, GroupBy::Model, "month_by_model");
     let mut group = criterion.benchmark_group("money");
     group.bench_function("showback", |bencher| {
-        bencher.iter(|| showback(black_box(&inputs), ChargeBasis::Usage))
+        bencher.iter(|| showback(black_box(&inputs), ChargeBasis::Usage));
     });
     group.finish();
     criterion.final_summary();

@@ -80,10 +80,10 @@ struct Counted {
 
 impl Pages for Counted {
     fn take(&mut self, page: &mut Vec<u8>) -> io::Result<()> {
-        self.lines += page.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.lines += page.split(|byte| *byte == b'\n').count().saturating_sub(1) as u64;
         self.bytes += page.len() as u64;
         self.pages += 1;
-        if self.pages % 64 == 0 {
+        if self.pages.is_multiple_of(64) {
             self.resident_max_kib = self.resident_max_kib.max(resident_kib()?);
         }
         page.clear();

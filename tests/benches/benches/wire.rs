@@ -7,7 +7,7 @@ use gpuledger_proto::column::Columns;
 use gpuledger_proto::convert::{batch_to_wire, columns_from_wire};
 use gpuledger_proto::frame::{Batch, Frame};
 use gpuledger_proto::ids::Sequence;
-use prost::Message as _;
+use prost::Message;
 use std::hint::black_box;
 
 /// Batches that are encoded or decoded in turn, so that no branch knows what comes.
@@ -18,20 +18,21 @@ const RECORDED_SAMPLES: usize = 600;
 fn main() {
     let mut criterion = cpu::criterion().configure_from_args();
     let mut node = Node::new(1);
-    let simulated = (0..BATCHES).map(|_| node.frames(SAMPLES)).collect();
-    stream(&mut criterion, "8 GPUs x 30", simulated, GPUS + 1);
+    let simulated: Vec<_> = (0..BATCHES).map(|_| node.frames(SAMPLES)).collect();
+    stream(&mut criterion, "8 GPUs x 30", &simulated, GPUS + 1);
     if let Some(frames) = recorded() {
-        let parts = frames.chunks_exact(RECORDED_SAMPLES).take(BATCHES).map(<[Frame]>::to_vec).collect();
-        stream(&mut criterion, "recorded power", parts, 1);
+        let parts: Vec<_> =
+            frames.chunks_exact(RECORDED_SAMPLES).take(BATCHES).map(<[Frame]>::to_vec).collect();
+        stream(&mut criterion, "recorded power", &parts, 1);
     }
     criterion.final_summary();
 }
 
-fn stream(criterion: &mut Criterion<CpuTime>, name: &str, frames: Vec<Vec<Frame>>, devices: usize) {
+fn stream(criterion: &mut Criterion<CpuTime>, name: &str, frames: &[Vec<Frame>], devices: usize) {
     let batches: Vec<Batch> = frames.iter().map(|frames| Batch::from_frames(Sequence(1), frames)).collect();
     let wires: Vec<_> = batches.iter().map(batch_to_wire).collect();
     let points: usize = batches.iter().map(Batch::points).sum();
-    let bytes: usize = wires.iter().map(|wire| wire.encoded_len()).sum();
+    let bytes: usize = wires.iter().map(Message::encoded_len).sum();
     println!("{name}: {}.{:03} bytes a point", bytes / points, bytes * 1_000 / points % 1_000);
     let mut group = criterion.benchmark_group(format!("wire/{name}"));
     group.throughput(Throughput::Elements((points / batches.len()) as u64));

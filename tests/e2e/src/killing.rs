@@ -263,9 +263,7 @@ impl Scene {
     fn start_agent(&mut self, agent: usize, dice: &mut Dice) -> Result<()> {
         let name = format!("agent-{agent}");
         let mut command = Command::new(built::binary("simulated-agent")?);
-        command
-            .args(["--insecure", "--collector"])
-            .arg(format!("http://127.0.0.1:{}", dice.one_of(&self.ports)?));
+        command.arg("--collector").arg(format!("http://127.0.0.1:{}", dice.one_of(&self.ports)?));
         command.arg("--folder").arg(self.folder.path().join(&name));
         let numbers = [
             ("--seed", FLEET_SEED),

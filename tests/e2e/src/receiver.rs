@@ -23,7 +23,7 @@ pub enum Kind {
     Prometheus2,
     /// Prometheus 3.5, which speaks 2.0.
     Prometheus3,
-    /// VictoriaMetrics 1.112, which speaks 1.0.
+    /// `VictoriaMetrics` 1.112, which speaks 1.0.
     VictoriaMetrics,
 }
 
@@ -91,7 +91,7 @@ impl Receiver {
     }
 
     /// Ends it as hard as its promises allow: Prometheus has in its log what it has answered for, and
-    /// VictoriaMetrics writes to the disk after a second.
+    /// `VictoriaMetrics` writes to the disk after a second.
     pub fn break_off(&mut self) -> Result<()> {
         let process = self.process.take().context("the receiver runs")?;
         if self.kind == Kind::VictoriaMetrics { process.stop(LIMIT) } else { process.kill() }

@@ -113,10 +113,10 @@ impl Secure {
     }
 
     /// The value of a sample that the collector exports.
-    pub fn metric(&self, sample: &str) -> Result<f64> {
+    pub fn metric(&self, sample: &str) -> Result<u64> {
         let page = get_ok(self.http, "/metrics")?;
         let line = page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        line.with_context(|| format!("no {sample}"))?.parse().context("a number")
+        line.with_context(|| format!("no {sample}"))?.parse().context("a whole number")
     }
 
     /// Waits until the collector has folded more batches than it had.

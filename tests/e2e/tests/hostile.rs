@@ -163,7 +163,7 @@ async fn messages_too_large(port: u16) -> Result<()> {
 }
 
 async fn messages_that_never_end(port: u16) -> Result<()> {
-    let parts = [prefix(MESSAGE_BYTES_MAX)[..3].to_vec(), framed(&[0; 60_000])[..50_000].to_vec()];
+    let parts = [prefix(MESSAGE_BYTES_MAX)[..3].to_vec(), framed(&vec![0; 60_000])[..50_000].to_vec()];
     let mut peers = Vec::new();
     for part in parts {
         let mut peer = Link::open(port).await?.welcomed(&format!("never-ending-{}", part.len())).await?;

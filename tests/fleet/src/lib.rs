@@ -29,7 +29,12 @@ use tracing_subscriber::EnvFilter;
 
 /// Sends warnings to standard error; `RUST_LOG` asks for more.
 pub fn log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    log_of("warn");
+}
+
+/// Sends to standard error what a filter lets through, as `RUST_LOG` has it, which stands above it.
+pub fn log_of(filter: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
     // Only the first call in a process counts, which is the binary's.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -26,5 +26,8 @@ pub mod fold;
 pub mod spool;
 pub mod wire;
 
-/// Every target: its name, which is its folder's in `corpus/`, and what it runs.
-pub const TARGETS: [(&str, fn(&[u8])); 3] = [("wire", wire::run), ("fold", fold::run), ("spool", spool::run)];
+/// A target's name, which is its folder's in `corpus/`, and what it runs.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 3] = [("wire", wire::run), ("fold", fold::run), ("spool", spool::run)];

@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
     match message.kind {
         Some(Kind::Hello(hello)) => hear(&hello),
         Some(Kind::Segment(segment)) => open(segment),
-        Some(Kind::Batch(batch)) => take_in(batch, devices),
+        Some(Kind::Batch(batch)) => take_in(&batch, devices),
         None => {}
     }
 }
@@ -65,9 +65,9 @@ fn check_inventory(inventory: &Inventory) {
     }
 }
 
-fn take_in(wire: v1::Batch, devices: usize) {
+fn take_in(wire: &v1::Batch, devices: usize) {
     let read = batch_from_wire(wire.clone(), devices);
-    check_buffers(&wire, devices, &read);
+    check_buffers(wire, devices, &read);
     let Ok(batch) = read else { return };
     check_batch(&batch);
     assert_eq!(batch_from_wire(batch_to_wire(&batch), devices), Ok(batch));

@@ -108,7 +108,9 @@ async fn measure(
     let mut queued = 0;
     for round in batches {
         queued += round.iter().map(|batch| batch.wire.len()).sum::<usize>();
-        round.iter().for_each(|batch| tap.offer(batch.clone()));
+        for batch in round {
+            tap.offer(batch.clone());
+        }
         tap.sync().await;
     }
     while told(&health, "gpuledger_remote_write_queue_bytes")? > 0.5

@@ -27,6 +27,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
+/// Warnings; but that plain text was chosen, and how many agents could connect, is no news of a few
+/// agents in one process.
+const LOGGED: &str = "warn,gpuledger_collector::app=error,gpuledger_collector::net::places=error";
 /// Time between two samples of the history.
 const STEP_MS: u64 = 60_000;
 /// Time between two samples when going on live.
@@ -51,7 +54,7 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    gpuledger_fleet::log();
+    gpuledger_fleet::log_of(LOGGED);
     let runtime = tokio::runtime::Runtime::new().context("cannot start");
     match runtime.and_then(|runtime| runtime.block_on(run(&args))) {
         Ok(()) => ExitCode::SUCCESS,
