@@ -268,7 +268,7 @@ async fn a_database_server_that_dies_is_told_and_outlived() -> Result<()> {
 fn no_message_tells_a_password() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("collector.toml");
-    fs::write(&config, "ledger = \"postgres://u:s3cret@127.0.0.1:1/d\"\n")?;
+    fs::write(&config, "insecure = true\nledger = \"postgres://u:s3cret@127.0.0.1:1/d\"\n")?;
     let config = config.display().to_string();
     let table: &[(&[&str], i32, &str)] = &[
         (&["--ledger", "postgres://u:s3cret@127.0.0.1:1/d", "verify"], 3, "postgres://u@127.0.0.1:1/d"),

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn a_spool_goes_on_where_everything_before_was_forgotten() {
         let disk = MemoryDisk::default();
-        let options = Options { cap_bytes: 1 << 20 };
+        let options = Options { cap_bytes: 64 << 20 };
         let (mut spool, ..) = Spool::open_on(Arc::new(disk.clone()), Path::new("/spool"), options).unwrap();
         let id = spool.begin_segment(b"header", 1).unwrap();
         for sequence in 1..=100 {
