@@ -20,6 +20,9 @@ impl Block<'_> {
 
     /// Writes these labels and more. A label without a value is left out: to Prometheus it is the same.
     pub(super) fn push_with(self, page: &mut Vec<u8>, more: &[(&str, &str)]) {
+        if more.is_empty() {
+            return self.push(page);
+        }
         let begin = page.len();
         page.extend_from_slice(self.0.strip_suffix(b"}").unwrap_or_default());
         for (name, value) in more.iter().filter(|(_, value)| !value.is_empty()) {
@@ -50,8 +53,8 @@ impl Tail {
 }
 
 fn push_escaped(page: &mut Vec<u8>, value: &str) {
-    // Hardly any value has a letter that must be escaped.
-    if !value.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
+    // Hardly any value has a letter that must be escaped: all are looked at, many at a time.
+    if !value.bytes().fold(false, |found, byte| found | matches!(byte, b'\\' | b'"' | b'\n')) {
         return page.extend_from_slice(value.as_bytes());
     }
     for byte in value.bytes() {

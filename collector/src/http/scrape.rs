@@ -19,8 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Scrapes at the same time: two Prometheus servers, a person and one to spare. More wait a moment: the
-/// shards of one server come one after the other.
-/// Each takes some 250 bytes a GPU.
+/// shards of one server come one after the other. Each takes below 500 bytes a GPU.
 pub const SCRAPES_MAX: usize = 4;
 /// How long another one waits for one of them to end: half of what Prometheus waits for by default.
 const SLOT_PATIENCE: Duration = Duration::from_secs(5);
