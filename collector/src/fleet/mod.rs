@@ -10,24 +10,35 @@
 pub mod assets_csv;
 mod cells;
 mod error;
+pub mod holdings;
 mod hourly_csv;
+mod market_carbon;
 pub(crate) mod pattern;
 mod prices_csv;
 mod read;
+mod renting;
 mod section;
 mod site;
 #[cfg(test)]
 mod tests;
 
 pub use error::FleetError;
+pub use holdings::{Entry, Holdings};
+pub use market_carbon::{CarbonContract, MarketCarbon};
+pub use renting::{Comparison, RentTerms};
 
 use gpuledger_tco::asset::Asset;
+use gpuledger_tco::centres::Rule;
+use gpuledger_tco::decide::{Way, market};
+use gpuledger_tco::exchange::Rates;
 use gpuledger_tco::facility::{CapitalRate, Overhead, Site};
 use gpuledger_tco::money::Currency;
 use gpuledger_tco::rent::RentPrice;
+use gpuledger_tco::shares::ChargeBasis;
 use gpuledger_tco::usage::Declared;
 use jiff::tz::TimeZone;
 use pattern::Pattern;
+use rust_decimal::Decimal;
 use std::path::Path;
 
 /// Largest file that is read: a year of hourly prices is below one MiB.
@@ -43,9 +54,27 @@ pub struct Fleet {
     /// At least one.
     pub sites: Vec<Site>,
     pub nodes: Vec<NodeRule>,
+    /// What the file alone says was bought; [`Holdings::join`] adds what the ledger keeps.
+    pub holdings: Holdings,
+    /// The engine's assets of these holdings.
     pub assets: Vec<Asset>,
     pub overheads: Vec<Overhead>,
+    /// In their own currencies.
     pub prices: Vec<RentPrice>,
+    pub rent_terms: Vec<RentTerms>,
+    /// Dated exchange rates.
+    pub rates: Rates,
+    /// Which cost centre pays for which owner; empty where owners pay themselves.
+    pub centres: Vec<Rule>,
+    /// What owners are charged for.
+    pub basis: ChargeBasis,
+    /// Market-based emissions of each site, in the order of the sites.
+    pub market_carbon: Vec<Option<MarketCarbon>>,
+    pub comparison: Comparison,
+    /// Terms on which free hours would have been sold.
+    pub market: Option<market::Terms>,
+    /// Business models to compare, by name.
+    pub models: Vec<(String, Way)>,
 }
 
 /// What the register says of the nodes whose name fits.
@@ -71,9 +100,18 @@ impl Fleet {
             capital_rate: None,
             sites: vec![site::unnamed()],
             nodes: Vec::new(),
+            holdings: Holdings::default(),
             assets: Vec::new(),
             overheads: Vec::new(),
             prices: Vec::new(),
+            rent_terms: Vec::new(),
+            rates: Rates::default(),
+            centres: Vec::new(),
+            basis: ChargeBasis::default(),
+            market_carbon: vec![None],
+            comparison: Comparison::unsaid(Decimal::ZERO),
+            market: None,
+            models: Vec::new(),
         }
     }
 

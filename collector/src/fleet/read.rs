@@ -6,12 +6,14 @@ use super::pattern::Pattern;
 use super::prices_csv;
 use super::section::{Section, Source};
 use super::site::{self, Defaults, unnamed};
-use super::{Fleet, NodeRule};
+use super::{Comparison, Fleet, Holdings, NodeRule};
 use gpuledger_tco::asset::{Asset, GPUS_MAX, LIFE_MONTHS_MAX, Place};
 use gpuledger_tco::books::Terms;
+use gpuledger_tco::exchange::Rates;
 use gpuledger_tco::facility::{CapitalRate, Charge, Key, Overhead, Site};
 use gpuledger_tco::money::{Currency, Money};
 use gpuledger_tco::rent::RentPrice;
+use gpuledger_tco::shares::ChargeBasis;
 use gpuledger_tco::usage::Declared;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
@@ -57,11 +59,21 @@ pub fn fleet(path: &Path, text: &str) -> Result<Fleet, FleetError> {
         prices.push(price(&section, currency)?);
     }
     check_prices(&prices, currency)?;
+    let capital_rate = capital_rate(&root)?;
     Ok(Fleet {
         nodes: nodes(&root, &sites)?,
+        holdings: Holdings::default(),
         assets: assets(&root, &sites, &defaults)?,
         overheads: overheads(&root, &sites, currency)?,
-        capital_rate: capital_rate(&root)?,
+        rent_terms: Vec::new(),
+        rates: Rates::default(),
+        centres: Vec::new(),
+        basis: ChargeBasis::default(),
+        market_carbon: vec![None; sites.len()],
+        comparison: Comparison::unsaid(capital_rate.as_ref().map_or(Decimal::ZERO, |capital| capital.rate)),
+        market: None,
+        models: Vec::new(),
+        capital_rate,
         currency,
         time_zone,
         sites,
