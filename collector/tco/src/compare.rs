@@ -3,13 +3,13 @@
 use crate::allocation::allocate;
 use crate::decimal::{add, hours, mul, ratio, round, sum};
 use crate::error::TcoError;
-use crate::evaluate::View;
 use crate::money::Money;
 use crate::pools::input;
 use crate::rent::{PRICE_AGE_DAYS_MAX, PriceKind, RentPrice, break_even, in_force, model_matches};
 use crate::service::NO_GPU;
 use crate::statement::{Comparison, Family, GroupBy, Input};
 use crate::tally::Holder;
+use crate::view::View;
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 

@@ -1,24 +1,25 @@
 //! From inputs to a statement. A what-if is the same call on changed inputs.
 
-use crate::allocation::{Groups, Share, allocate};
+use crate::allocation::allocate;
 use crate::asset::Asset;
 use crate::calendar::{Calendar, Month, Period, Segment};
 use crate::compare;
-use crate::decimal::{add, kwh, mul, ratio, sum};
+use crate::decimal::{kwh, sum};
 use crate::energy;
 use crate::error::TcoError;
 use crate::facility::{CapitalRate, Overhead, Site};
 use crate::figures::Figures;
-use crate::money::{Currency, Money};
-use crate::pools::{Basis, Pool, hours_input, input, pools};
+use crate::money::Currency;
+use crate::pools::{Pool, pools};
 use crate::rent::RentPrice;
 use crate::service::{Fleet, resolve};
-use crate::statement::{Family, Group, GroupBy, Input, Line, Rates, StateHours, Statement};
-use crate::tally::{Tally, tally};
+use crate::statement::{GroupBy, Statement};
+use crate::tally::{Count, Tally};
 use crate::usage::Usage;
+use crate::view::{View, money, rates};
 use jiff::civil::Date;
 use rust_decimal::Decimal;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Everything that a statement is computed from.
 #[derive(Debug, Clone)]
@@ -50,46 +51,10 @@ impl Inputs {
     }
 }
 
-/// Computes the statement.
+/// Computes the statement from rows that are all there. Who has too many of them gives them piece by piece:
+/// [`Frame`], [`Count`], [`Evaluation`].
 pub fn evaluate(inputs: &Inputs) -> Result<Statement, TcoError> {
-    let prepared = Prepared::new(inputs)?;
-    let view = prepared.view(inputs);
-    let groups = view.groups(inputs.by);
-    let shares = allocate(view.pools, view.tally, &groups, inputs.currency.minor_digits())?;
-    let lines = view.lines(&groups, &shares)?;
-    let figures = view.figures(&groups)?;
-    let total = money(sum(lines.iter().map(|line| line.amount))?, inputs);
-    let mut whole = Figures::default();
-    for figure in &figures {
-        whole.merge(figure)?;
-    }
-    let mut notes = inputs.notes.clone();
-    let comparisons = compare::comparisons(&view, &mut notes)?;
-    notes.extend(view.notes());
-    let hours = whole.hours()?;
-    Ok(Statement {
-        title: inputs.title.clone(),
-        from: inputs.period.from().to_string(),
-        to: inputs.period.to().to_string(),
-        currency: inputs.currency,
-        by: inputs.by,
-        groups: view.group_list(&groups, &lines, &figures)?,
-        lines,
-        hours,
-        energy_kwh: kwh(whole.energy_mj)?,
-        carbon_kg: view.carbon(&whole)?,
-        total,
-        rates: rates(total.amount, &hours, inputs)?,
-        coverage: whole.coverage()?,
-        comparisons,
-        notes,
-        simulated: inputs.usage.simulated,
-    })
-}
-
-/// A sum of settled amounts, written with all its places.
-fn money(amount: Decimal, inputs: &Inputs) -> Money {
-    Money::new(amount, inputs.currency).rounded()
+    Evaluation::of(inputs)?.statement(inputs, inputs.by)
 }
 
 /// Refuses what cannot be computed, before anything is.
@@ -146,212 +111,111 @@ fn check(inputs: &Inputs) -> Result<(), TcoError> {
     Ok(())
 }
 
-/// Everything that is the same whatever a result is grouped by.
-pub(crate) struct Prepared {
+/// Which GPUs are in service when, and how the period is cut: what rows are counted into.
+#[derive(Debug)]
+pub struct Frame {
     fleet: Fleet,
-    tally: Tally,
     months: Vec<Month>,
     segments: Vec<Segment>,
-    pools: Vec<Pool>,
 }
 
-impl Prepared {
-    pub(crate) fn new(inputs: &Inputs) -> Result<Self, TcoError> {
+impl Frame {
+    /// Refuses inputs that no result can be computed from. Rows of GPUs are not looked at.
+    pub fn new(inputs: &Inputs) -> Result<Self, TcoError> {
         check(inputs)?;
         let price_days: Vec<Date> = inputs.prices.iter().map(|price| price.effective_from).collect();
         let (months, segments) = inputs.calendar.segments(inputs.period, &price_days)?;
-        let fleet = resolve(inputs)?;
-        let tally = tally(inputs, &fleet, &segments)?;
-        let pools = pools(inputs, &fleet, &tally, &months, &segments)?;
-        Ok(Self { fleet, tally, months, segments, pools })
+        Ok(Self { fleet: resolve(inputs)?, months, segments })
+    }
+
+    /// Begins to count rows.
+    pub fn count<'a>(&'a self, inputs: &'a Inputs) -> Result<Count<'a>, TcoError> {
+        Count::new(inputs, &self.fleet, &self.segments)
+    }
+
+    pub fn months(&self) -> &[Month] {
+        &self.months
+    }
+
+    /// Model of each GPU that was seen, in the order of the usage, and of those that were only bought.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        self.fleet.gpus.iter().map(|gpu| gpu.model.as_str())
+    }
+
+    /// Positions of the GPUs that pay for each asset.
+    pub fn gpus_of_assets(&self) -> &[Vec<usize>] {
+        &self.fleet.asset_gpus
+    }
+}
+
+/// Everything that is the same whatever a result is grouped by. Methods take the inputs that it is of.
+#[derive(Debug)]
+pub struct Evaluation {
+    frame: Frame,
+    tally: Tally,
+    pools: Vec<Pool>,
+}
+
+impl Evaluation {
+    /// From rows that are all there.
+    pub fn of(inputs: &Inputs) -> Result<Self, TcoError> {
+        let frame = Frame::new(inputs)?;
+        let mut count = frame.count(inputs)?;
+        count.add(&inputs.usage.gpu_rows)?;
+        let mut counted = count.close()?;
+        if !counted.peak_hours().is_empty() {
+            counted.add_peak_rows(&inputs.usage.gpu_rows);
+        }
+        Self::new(inputs, frame, counted.finish())
+    }
+
+    /// Puts prices on what was counted.
+    pub fn new(inputs: &Inputs, frame: Frame, tally: Tally) -> Result<Self, TcoError> {
+        let pools = pools(inputs, &frame.fleet, &tally, &frame.months, &frame.segments)?;
+        Ok(Self { frame, tally, pools })
+    }
+
+    pub fn frame(&self) -> &Frame {
+        &self.frame
     }
 
     pub(crate) fn view<'a>(&'a self, inputs: &'a Inputs) -> View<'a> {
-        let Self { fleet, tally, months, segments, pools } = self;
+        let Self { frame: Frame { fleet, months, segments }, tally, pools } = self;
         View { inputs, fleet, tally, months, segments, pools }
     }
-}
 
-/// What all parts of the evaluation look at.
-pub(crate) struct View<'a> {
-    pub inputs: &'a Inputs,
-    pub fleet: &'a Fleet,
-    pub tally: &'a Tally,
-    pub months: &'a [Month],
-    pub segments: &'a [Segment],
-    pub pools: &'a [Pool],
-}
-
-impl View<'_> {
-    pub fn groups(&self, by: GroupBy) -> Groups<'_> {
-        let sites: Vec<String> = self.inputs.sites.iter().map(|site| site.name.clone()).collect();
-        Groups::new(by, &self.inputs.usage, self.fleet, &sites, self.months, self.segments)
-    }
-
-    /// One line a group, family and thing; in that order.
-    fn lines(&self, groups: &Groups<'_>, shares: &[Share]) -> Result<Vec<Line>, TcoError> {
-        let mut merged: BTreeMap<(usize, Family, &str), Vec<&Share>> = BTreeMap::new();
-        for share in shares {
-            if let Some(pool) = self.pools.get(share.pool) {
-                merged.entry((share.group, pool.family, &pool.item)).or_default().push(share);
-            }
+    pub fn statement(&self, inputs: &Inputs, by: GroupBy) -> Result<Statement, TcoError> {
+        let view = self.view(inputs);
+        let groups = view.groups(by);
+        let shares = allocate(view.pools, view.tally, &groups, inputs.currency.minor_digits())?;
+        let lines = view.lines(&groups, &shares)?;
+        let figures = view.figures(&groups)?;
+        let total = money(sum(lines.iter().map(|line| line.amount))?, inputs);
+        let mut whole = Figures::default();
+        for figure in &figures {
+            whole.merge(figure)?;
         }
-        merged.into_iter().map(|((group, ..), shares)| self.line(groups, group, &shares)).collect()
-    }
-
-    fn line(&self, groups: &Groups<'_>, group: usize, shares: &[&Share]) -> Result<Line, TcoError> {
-        let group = groups.names.get(group).cloned().unwrap_or_default();
-        let mut of = shares.iter().filter_map(|share| self.pools.get(share.pool).map(|pool| (*share, pool)));
-        let Some((_, first)) = of.clone().next() else { return Err(TcoError::Overflow("a line")) };
-        let split = of.clone().any(|(share, _)| share.part != share.whole);
-        let mut inputs = first.facts.clone();
-        for (share, pool) in of.by_ref() {
-            self.month_inputs(&mut inputs, &group, share, pool)?;
-        }
-        let formula = match (split, first.basis) {
-            (false, _) => first.formula.text.to_owned(),
-            (true, Basis::Energy(_)) => format!("{}, of the group", first.formula.text),
-            (true, Basis::EnergyUsed) => format!("{}, × energy of the group ÷ energy", first.formula.text),
-            (true, Basis::Peak(_)) => {
-                format!("{}, × load of the group in the peak hour ÷ load", first.formula.text)
-            }
-            (true, _) => format!("{}, × GPU-hours of the group ÷ GPU-hours", first.formula.text),
-        };
-        let family = family_name(first.family);
-        let own = first.item == group || first.item.ends_with(&format!("/{group}"));
-        Ok(Line {
-            id: if own {
-                format!("{family}/{}", first.item)
-            } else {
-                format!("{family}/{}/{group}", first.item)
-            },
-            label: first.label.clone(),
-            group,
-            family: first.family,
-            amount: money(sum(shares.iter().map(|share| share.amount))?, self.inputs).amount,
-            exact: sum(shares.iter().map(|share| share.exact))?.normalize(),
-            currency: self.inputs.currency,
-            formula_id: first.formula,
-            formula,
-            inputs,
+        let mut notes = inputs.notes.clone();
+        let comparisons = compare::comparisons(&view, &mut notes)?;
+        notes.extend(view.notes());
+        let hours = whole.hours()?;
+        Ok(Statement {
+            title: inputs.title.clone(),
+            from: inputs.period.from().to_string(),
+            to: inputs.period.to().to_string(),
+            currency: inputs.currency,
+            by,
+            groups: view.group_list(&groups, &lines, &figures)?,
+            lines,
+            hours,
+            energy_kwh: kwh(whole.energy_mj)?,
+            carbon_kg: view.carbon(&whole)?,
+            total,
+            rates: rates(total.amount, &hours, inputs)?,
+            coverage: whole.coverage()?,
+            comparisons,
+            notes,
+            simulated: inputs.usage.simulated,
         })
     }
-
-    /// What a month adds to the inputs of a line.
-    fn month_inputs(
-        &self,
-        inputs: &mut Vec<Input>,
-        group: &str,
-        share: &Share,
-        pool: &Pool,
-    ) -> Result<(), TcoError> {
-        let month = self.months.get(pool.month).map(ToString::to_string).unwrap_or_default();
-        match pool.basis {
-            Basis::Hours(key) => {
-                inputs.extend(pool.of_month.iter().cloned());
-                if share.part != share.whole {
-                    inputs.push(hours_input(format!("GPU-hours of {group} in {month}"), share.part)?);
-                    inputs.push(hours_input(format!("GPU-hours {} in {month}", key.name()), share.whole)?);
-                }
-            }
-            Basis::EnergyUsed | Basis::Peak(_) => {
-                inputs.extend(pool.of_month.iter().cloned());
-                if share.part != share.whole {
-                    let what =
-                        if pool.basis == Basis::EnergyUsed { "energy" } else { "load in the peak hour" };
-                    inputs.push(input(
-                        format!("{what} of {group} in {month}"),
-                        kwh(share.part)?,
-                        "kWh",
-                        "ledger",
-                    ));
-                    inputs.push(input(format!("{what} in {month}"), kwh(share.whole)?, "kWh", "ledger"));
-                }
-            }
-            Basis::Energy(_) if share.part == share.whole => inputs.extend(pool.of_month.iter().cloned()),
-            Basis::Energy(factor) => {
-                // The group's own energy and mean price, not those of the node.
-                let energy = kwh(share.part)?;
-                inputs.push(input(format!("energy in {month}"), energy, "kWh", "ledger"));
-                for price in pool.of_month.iter().skip(1) {
-                    let mean = ratio(share.exact, mul(energy, factor)?)?.unwrap_or_default();
-                    inputs.push(Input { value: mean, ..price.clone() });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn figures(&self, groups: &Groups<'_>) -> Result<Vec<Figures>, TcoError> {
-        let mut figures = vec![Figures::default(); groups.names.len()];
-        for (group, _, gpu, cell) in groups.cells(self.tally, &groups.all(), None) {
-            if let Some(figures) = figures.get_mut(group) {
-                figures.add(gpu, self.fleet.site_of(gpu), cell)?;
-            }
-        }
-        Ok(figures)
-    }
-
-    fn group_list(
-        &self,
-        groups: &Groups<'_>,
-        lines: &[Line],
-        figures: &[Figures],
-    ) -> Result<Vec<Group>, TcoError> {
-        let mut list = Vec::new();
-        for (name, figures) in groups.names.iter().zip(figures) {
-            let own = lines.iter().filter(|line| line.group == *name);
-            let any_line = own.clone().next().is_some();
-            if !any_line && figures.time_ms() == 0 && figures.energy_mj == 0 {
-                continue;
-            }
-            let (hours, total) = (figures.hours()?, sum(own.map(|line| line.amount))?);
-            list.push(Group {
-                name: name.clone(),
-                gpus: u64::try_from(figures.gpus.len()).unwrap_or(u64::MAX),
-                hours,
-                energy_kwh: kwh(figures.energy_mj)?,
-                carbon_kg: self.carbon(figures)?,
-                total: money(total, self.inputs),
-                rates: rates(total, &hours, self.inputs)?,
-            });
-        }
-        Ok(list)
-    }
-
-    /// Location-based emissions, PUE included; `None` where the intensity of any energy is unknown.
-    fn carbon(&self, figures: &Figures) -> Result<Option<Decimal>, TcoError> {
-        let mut grams = Decimal::ZERO;
-        for (&site, &integral) in &figures.carbon {
-            let known = self.tally.carbon_unknown.get(site).is_some_and(Option::is_none);
-            let Some(site) = self.inputs.sites.get(site).filter(|_| known) else { return Ok(None) };
-            grams = add(grams, mul(energy::amount(integral)?, site.pue_factor())?)?;
-        }
-        crate::decimal::div(grams, Decimal::ONE_THOUSAND, "grams").map(|kg| Some(kg.normalize()))
-    }
-}
-
-pub(crate) fn family_name(family: Family) -> &'static str {
-    match family {
-        Family::Depreciation => "depreciation",
-        Family::CapitalCharge => "capital_charge",
-        Family::Energy => "energy",
-        Family::Colocation => "colocation",
-        Family::Overhead => "overhead",
-    }
-}
-
-/// Places after the point of a cost per GPU-hour.
-const RATE_EXTRA_DIGITS: u32 = 4;
-
-fn rates(total: Decimal, hours: &StateHours, inputs: &Inputs) -> Result<Rates, TcoError> {
-    let digits = inputs.currency.minor_digits().saturating_add(RATE_EXTRA_DIGITS);
-    let per = |hours: Decimal| -> Result<Option<Decimal>, TcoError> {
-        Ok(ratio(total, hours)?.map(|rate| crate::decimal::round(rate, digits)))
-    };
-    Ok(Rates {
-        per_hour_in_service: per(hours.in_service)?,
-        per_hour_active: per(hours.active)?,
-        per_hour_owned: per(add(hours.active, hours.held_idle)?)?,
-    })
 }

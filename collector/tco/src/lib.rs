@@ -67,6 +67,7 @@ pub mod supply;
 pub mod tally;
 pub mod time_of_use;
 pub mod usage;
+mod view;
 
 pub use depreciation::{
     TaxConvention, db, ddb, macrs, macrs_percentages, macrs_without_tables, sln, syd, units_of_production,

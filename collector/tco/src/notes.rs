@@ -1,7 +1,7 @@
 //! What a reader of a statement must know beside its figures.
 
-use crate::evaluate::View;
 use crate::statement::Family;
+use crate::view::View;
 
 impl View<'_> {
     pub(crate) fn notes(&self) -> Vec<String> {

@@ -10,12 +10,13 @@ use crate::allocation::{Share, allocate, settle};
 use crate::concentration::{Concentration, concentration};
 use crate::decimal::{add, div, from_u128, hours, kwh, mul, ratio, sub, sum};
 use crate::error::TcoError;
-use crate::evaluate::{Inputs, Prepared, View};
+use crate::evaluate::{Evaluation, Inputs};
 use crate::facility::Key;
 use crate::money::{Currency, Money};
 use crate::pools::Basis;
 use crate::shares::ChargeBasis;
 use crate::statement::GroupBy;
+use crate::view::View;
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 
@@ -54,8 +55,16 @@ pub struct Showback {
 /// Computes the rows. Name the owners by their cost centres before ([`crate::centres::assign`]) to have
 /// a row for each centre.
 pub fn showback(inputs: &Inputs, basis: ChargeBasis) -> Result<Showback, TcoError> {
-    let prepared = Prepared::new(inputs)?;
-    let view = prepared.view(inputs);
+    showback_of(&Evaluation::of(inputs)?, inputs, basis)
+}
+
+/// The same of an evaluation of the inputs.
+pub fn showback_of(
+    evaluation: &Evaluation,
+    inputs: &Inputs,
+    basis: ChargeBasis,
+) -> Result<Showback, TcoError> {
+    let view = evaluation.view(inputs);
     let groups = view.groups(GroupBy::Owner);
     let digits = inputs.currency.minor_digits();
     let shares = allocate(view.pools, view.tally, &groups, digits)?;

@@ -1,6 +1,8 @@
 //! The rest of the host: what a node used beyond its GPUs.
 
-use super::{GpuSum, plus};
+use super::cell::Energy;
+use super::split::split;
+use super::{Count, GpuSum, Holder, plus};
 use crate::error::TcoError;
 use crate::usage::NodeRow;
 
@@ -25,6 +27,57 @@ pub(super) fn rest_of_host(row: &NodeRow, gpus: GpuSum) -> Result<Option<GpuSum>
     let counted_mj = row.counter_mj.saturating_sub(gpus.counted_mj).min(mj);
     let gap_mj = row.gap_mj.saturating_sub(gpus.gap_mj).min(mj);
     Ok(Some(GpuSum { mj, counted_mj, gap_mj }))
+}
+
+impl Count<'_> {
+    /// Gives the rest of each host to who had GPUs of the node, by time.
+    pub(super) fn share_rest_of_hosts(&mut self) -> Result<(), TcoError> {
+        let fleet = self.fleet;
+        let nodes = fleet.nodes.len();
+        for slot in 0..self.rest.len() {
+            let Some(rest) = self.rest.get(slot).copied().filter(|rest| *rest != Energy::default()) else {
+                continue;
+            };
+            let segment = slot.checked_div(nodes).unwrap_or_default();
+            let Some(node) = slot.checked_rem(nodes).and_then(|node| fleet.nodes.get(node)) else { continue };
+            let mut shares: Vec<(usize, Holder, u64)> = Vec::new();
+            for &gpu in &node.gpus {
+                let mut holders: Vec<_> = self
+                    .tally
+                    .cells(segment, gpu)
+                    .iter()
+                    .map(|(holder, cell)| (gpu, *holder, cell.observed_ms()))
+                    .collect();
+                holders.sort_by_key(|(_, holder, _)| *holder);
+                shares.extend(holders.into_iter().filter(|share| share.2 > 0));
+            }
+            if shares.is_empty() {
+                // Nobody was seen on the node: its time is unmonitored, and so is its energy.
+                shares.extend(node.gpus.iter().map(|&gpu| (gpu, Holder::Unmonitored, 1)));
+            }
+            let weights: Vec<u64> = shares.iter().map(|share| share.2).collect();
+            let split = |total: i128| split(total, &weights);
+            let (mj, counted) = (split(rest.mj.into())?, split(rest.counted_mj.into())?);
+            let (gap, priced, carbon) =
+                (split(rest.gap_mj.into())?, split(rest.priced)?, split(rest.carbon)?);
+            for (position, (gpu, holder, _)) in shares.into_iter().enumerate() {
+                let of = |parts: &[i128]| parts.get(position).copied().unwrap_or_default();
+                let whole =
+                    |parts: &[i128]| u64::try_from(of(parts)).map_err(|_| TcoError::Overflow("energy"));
+                let energy = Energy {
+                    mj: whole(&mj)?,
+                    counted_mj: whole(&counted)?,
+                    gap_mj: whole(&gap)?,
+                    priced: of(&priced),
+                    carbon: of(&carbon),
+                };
+                if let Some(cell) = self.cell(segment, gpu, holder) {
+                    cell.add_energy(&energy)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

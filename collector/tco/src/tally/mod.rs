@@ -27,9 +27,8 @@ use crate::usage::{GpuRow, NOBODY, UNKNOWN, Usage};
 use cell::Energy;
 use host::rest_of_host;
 use peak::Loads;
-pub use peak::Peak;
+pub use peak::{Counted, Peak};
 use rust_decimal::Decimal;
-use split::split;
 
 /// The cells of one segment and GPU, by holder.
 pub type Holders = Vec<(Holder, Cell)>;
@@ -55,21 +54,11 @@ impl Tally {
     }
 }
 
-/// Adds up all rows of the period. Rows outside it, or after its inputs' instant, are left out.
-pub fn tally(inputs: &Inputs, fleet: &Fleet, segments: &[Segment]) -> Result<Tally, TcoError> {
-    let mut pass = Pass::new(inputs, fleet, segments)?;
-    pass.read_gpu_rows()?;
-    pass.read_node_rows()?;
-    pass.share_rest_of_hosts()?;
-    pass.add_unmonitored(segments)?;
-    pass.tally.peaks = pass.site_mj.peaks(inputs, fleet, segments)?;
-    for holders in &mut pass.tally.cells {
-        holders.sort_by_key(|(holder, _)| *holder);
-    }
-    Ok(pass.tally)
-}
-
-struct Pass<'a> {
+/// The pass while rows of GPUs come, piece by piece and in any order, so that nobody need hold them all.
+/// Rows outside the period, or after its inputs' instant, are left out.
+pub struct Count<'a> {
+    inputs: &'a Inputs,
+    segments: &'a [Segment],
     usage: &'a Usage,
     fleet: &'a Fleet,
     sites: &'a [Site],
@@ -94,8 +83,12 @@ struct GpuSum {
     gap_mj: u64,
 }
 
-impl<'a> Pass<'a> {
-    fn new(inputs: &'a Inputs, fleet: &'a Fleet, segments: &[Segment]) -> Result<Self, TcoError> {
+impl<'a> Count<'a> {
+    pub(crate) fn new(
+        inputs: &'a Inputs,
+        fleet: &'a Fleet,
+        segments: &'a [Segment],
+    ) -> Result<Self, TcoError> {
         let (usage, sites, period) = (&inputs.usage, &inputs.sites, inputs.period);
         let mut segment_of = Vec::new();
         for (position, segment) in segments.iter().enumerate() {
@@ -127,12 +120,27 @@ impl<'a> Pass<'a> {
             site_mj: Loads::new(inputs, segment_of.len()),
             gpu_energy: vec![GpuSum::default(); hours_of_nodes],
             rest: vec![Energy::default(); segments.len().saturating_mul(fleet.nodes.len())],
+            inputs,
+            segments,
             usage,
             fleet,
             sites,
             period,
             segment_of,
         })
+    }
+
+    /// The rows are all there: adds nodes, the rest of their hosts, and the time that nobody looked at.
+    pub fn close(mut self) -> Result<Counted, TcoError> {
+        self.read_node_rows()?;
+        self.share_rest_of_hosts()?;
+        self.add_unmonitored(self.segments)?;
+        self.tally.peaks = self.site_mj.peaks(self.inputs, self.segments)?;
+        for holders in &mut self.tally.cells {
+            holders.sort_by_key(|(holder, _)| *holder);
+        }
+        let site_of = (0..self.fleet.gpus.len()).map(|gpu| self.fleet.site_of(gpu)).collect();
+        Ok(Counted::new(self.tally, site_of))
     }
 
     /// Position of an hour in the period and its segment.
@@ -196,9 +204,10 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn read_gpu_rows(&mut self) -> Result<(), TcoError> {
+    /// Adds some rows.
+    pub fn add(&mut self, rows: &[GpuRow]) -> Result<(), TcoError> {
         let usage = self.usage;
-        for row in &usage.gpu_rows {
+        for row in rows {
             let Some((position, segment)) = self.place(row.hour) else { continue };
             let gpu = usize::try_from(row.gpu).unwrap_or(usize::MAX);
             let node = usage.gpus.get(gpu).map(|gpu| gpu.node).ok_or(TcoError::UnknownRow {
@@ -314,54 +323,6 @@ impl<'a> Pass<'a> {
                 plus(&mut sum.gap_mj, rest.gap_mj)?;
                 plus_signed(&mut sum.priced, rest.priced)?;
                 plus_signed(&mut sum.carbon, rest.carbon)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn share_rest_of_hosts(&mut self) -> Result<(), TcoError> {
-        let fleet = self.fleet;
-        let nodes = fleet.nodes.len();
-        for slot in 0..self.rest.len() {
-            let Some(rest) = self.rest.get(slot).copied().filter(|rest| *rest != Energy::default()) else {
-                continue;
-            };
-            let segment = slot.checked_div(nodes).unwrap_or_default();
-            let Some(node) = slot.checked_rem(nodes).and_then(|node| fleet.nodes.get(node)) else { continue };
-            let mut shares: Vec<(usize, Holder, u64)> = Vec::new();
-            for &gpu in &node.gpus {
-                let mut holders: Vec<_> = self
-                    .tally
-                    .cells(segment, gpu)
-                    .iter()
-                    .map(|(holder, cell)| (gpu, *holder, cell.observed_ms()))
-                    .collect();
-                holders.sort_by_key(|(_, holder, _)| *holder);
-                shares.extend(holders.into_iter().filter(|share| share.2 > 0));
-            }
-            if shares.is_empty() {
-                // Nobody was seen on the node: its time is unmonitored, and so is its energy.
-                shares.extend(node.gpus.iter().map(|&gpu| (gpu, Holder::Unmonitored, 1)));
-            }
-            let weights: Vec<u64> = shares.iter().map(|share| share.2).collect();
-            let split = |total: i128| split(total, &weights);
-            let (mj, counted) = (split(rest.mj.into())?, split(rest.counted_mj.into())?);
-            let (gap, priced, carbon) =
-                (split(rest.gap_mj.into())?, split(rest.priced)?, split(rest.carbon)?);
-            for (position, (gpu, holder, _)) in shares.into_iter().enumerate() {
-                let of = |parts: &[i128]| parts.get(position).copied().unwrap_or_default();
-                let whole =
-                    |parts: &[i128]| u64::try_from(of(parts)).map_err(|_| TcoError::Overflow("energy"));
-                let energy = Energy {
-                    mj: whole(&mj)?,
-                    counted_mj: whole(&counted)?,
-                    gap_mj: whole(&gap)?,
-                    priced: of(&priced),
-                    carbon: of(&carbon),
-                };
-                if let Some(cell) = self.cell(segment, gpu, holder) {
-                    cell.add_energy(&energy)?;
-                }
             }
         }
         Ok(())

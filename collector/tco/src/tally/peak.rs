@@ -1,13 +1,13 @@
 //! The highest hour of each month at sites that pay for power, and who drew it.
 
-use super::{Holder, plus};
+use super::{Holder, Tally, plus};
 use crate::calendar::{Segment, UtcHour};
 use crate::decimal::{div, from_u128, mul};
 use crate::error::TcoError;
 use crate::evaluate::Inputs;
-use crate::service::Fleet;
+use crate::usage::GpuRow;
 use rust_decimal::Decimal;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Millijoules of a kWh: an hour at one kW.
 const KWH_MJ: Decimal = Decimal::from_parts(3_600_000_000, 0, 0, false, 0);
@@ -31,6 +31,54 @@ impl Peak {
     pub fn loads(&self) -> impl Iterator<Item = (usize, usize, Holder, u64)> + '_ {
         self.loads.iter().map(|(gpu, holder, mj)| (self.segment, *gpu, *holder, *mj))
     }
+
+    /// Takes what a row drew, where it is of this hour and site.
+    fn add(&mut self, gpu: usize, site: usize, row: &GpuRow) {
+        let mj = row.counter_mj.saturating_add(row.estimated_mj);
+        if row.hour == self.hour && site == self.site && mj > 0 {
+            self.loads.push((gpu, Holder::of(row), mj));
+        }
+    }
+
+    fn sort(&mut self) {
+        self.loads.sort_unstable();
+    }
+}
+
+/// Everything is counted but who drew the power of the highest hours, which is only known now.
+#[derive(Debug)]
+pub struct Counted {
+    tally: Tally,
+    site_of: Vec<usize>,
+}
+
+impl Counted {
+    pub(super) fn new(tally: Tally, site_of: Vec<usize>) -> Self {
+        Self { tally, site_of }
+    }
+
+    /// Hours of which rows are wanted once more; empty where no site pays for power.
+    pub fn peak_hours(&self) -> BTreeSet<UtcHour> {
+        self.tally.peaks.iter().map(|peak| peak.hour).collect()
+    }
+
+    /// Takes rows of those hours, and looks at no others.
+    pub fn add_peak_rows(&mut self, rows: &[GpuRow]) {
+        for row in rows {
+            let gpu = usize::try_from(row.gpu).unwrap_or(usize::MAX);
+            let site = self.site_of.get(gpu).copied().unwrap_or_default();
+            for peak in &mut self.tally.peaks {
+                peak.add(gpu, site, row);
+            }
+        }
+    }
+
+    pub fn finish(mut self) -> Tally {
+        for peak in &mut self.tally.peaks {
+            peak.sort();
+        }
+        self.tally
+    }
 }
 
 /// Energy by hour of the sites that pay for power.
@@ -50,33 +98,11 @@ impl Loads {
         }
     }
 
-    /// The peaks, with one more pass over the rows of their hours.
-    pub(super) fn peaks(
-        &self,
-        inputs: &Inputs,
-        fleet: &Fleet,
-        segments: &[Segment],
-    ) -> Result<Vec<Peak>, TcoError> {
+    /// The highest hours; who drew their power is not known yet.
+    pub(super) fn peaks(&self, inputs: &Inputs, segments: &[Segment]) -> Result<Vec<Peak>, TcoError> {
         let mut peaks = Vec::new();
         for (site, hours) in self.0.iter().enumerate().filter(|(_, hours)| !hours.is_empty()) {
             peaks.extend(of_site(inputs, site, hours, segments)?);
-        }
-        if peaks.is_empty() {
-            return Ok(peaks);
-        }
-        for row in &inputs.usage.gpu_rows {
-            let gpu = usize::try_from(row.gpu).unwrap_or(usize::MAX);
-            let mj = row.counter_mj.saturating_add(row.estimated_mj);
-            for peak in
-                peaks.iter_mut().filter(|peak| peak.hour == row.hour && peak.site == fleet.site_of(gpu))
-            {
-                if mj > 0 {
-                    peak.loads.push((gpu, Holder::of(row), mj));
-                }
-            }
-        }
-        for peak in &mut peaks {
-            peak.loads.sort_unstable();
         }
         Ok(peaks)
     }
