@@ -16,9 +16,11 @@ use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_proto::v1;
 use gpuledger_proto::v1::agent_message::Kind as Message;
 use gpuledger_proto::v1::collector_message::Kind as Answer;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
@@ -101,6 +103,8 @@ impl Session {
         S: Stream<Item = Result<v1::AgentMessage, Status>> + Unpin,
     {
         let (stop, ended) = (self.shared.stop.clone(), self.shared.ended.clone());
+        // Asked in every round, so registered once: all streams share them.
+        let (mut stopped, mut at_end) = (pin!(stop.cancelled()), pin!(ended.cancelled()));
         // False once the agent has sent all it wanted to send, or the collector ends: then only
         // acknowledgements are left to deliver.
         let mut reading = true;
@@ -126,8 +130,8 @@ impl Session {
                 biased;
                 () = self.mailbox.arrived.notified() => {}
                 () = self.out.closed() => return End::Gone,
-                () = ended.cancelled() => {}
-                () = stop.cancelled(), if reading => reading = false,
+                () = &mut at_end, if !over => {}
+                () = &mut stopped, if reading => reading = false,
                 () = sleep_until(rest.unwrap_or(idle_since)), if rest.is_some() => {}
                 message = inbound.next(), if reading && !full && rest.is_none() => match message {
                     Some(Ok(message)) => {
@@ -211,7 +215,12 @@ pub(super) async fn acknowledge(out: &Outbox, epoch: Epoch, sequence: Sequence) 
 }
 
 pub(super) async fn send(out: &Outbox, answer: Answer) -> Result<(), End> {
-    let message = Ok(v1::CollectorMessage { kind: Some(answer) });
+    // There is nearly always room, and then no time to wait for.
+    let message = match out.try_send(Ok(v1::CollectorMessage { kind: Some(answer) })) {
+        Ok(()) => return Ok(()),
+        Err(TrySendError::Closed(_)) => return Err(End::Gone),
+        Err(TrySendError::Full(message)) => message,
+    };
     match timeout(ANSWER_WITHIN, out.send(message)).await {
         Ok(sent) => sent.map_err(|_| End::Gone),
         Err(_) => Err(Refusal::beyond(Limit::Answers, "answers were not taken within 30 seconds").into()),

@@ -88,7 +88,8 @@ const INVARIANTS: &[Invariant] = &[
         sql: "SELECT 'GPU ' || gpu.key || ': row of hour ' || strftime('%Y-%m-%dT%H:00Z', \
               ((gpu_hour.key >> 44) + 438288) * 3600, 'unixepoch') || \
               ' lies outside the time in which it was seen' \
-              FROM gpu_hour JOIN gpu ON gpu.key = (gpu_hour.key >> 24 & 1048575) WHERE first_ms IS NULL OR \
+              FROM gpu_hour JOIN gpu ON gpu.key = (gpu_hour.key >> 24 & 1048575) \
+              LEFT JOIN gpu_seen ON gpu_seen.gpu = gpu.key WHERE first_ms IS NULL OR \
               ((gpu_hour.key >> 44) + 438288) * 3600000 > last_ms OR \
               ((gpu_hour.key >> 44) + 438289) * 3600000 < first_ms",
     },
@@ -97,8 +98,8 @@ const INVARIANTS: &[Invariant] = &[
         sql: "SELECT 'node ' || node.key || ': row of hour ' || strftime('%Y-%m-%dT%H:00Z', \
               ((node_hour.key >> 44) + 438288) * 3600, 'unixepoch') || \
               ' lies outside the time in which it was seen' \
-              FROM node_hour JOIN node ON node.key = (node_hour.key >> 20 & 16777215) WHERE first_ms IS NULL \
-              OR ((node_hour.key >> 44) + 438288) * 3600000 > last_ms OR \
+              FROM node_hour JOIN node ON node.key = (node_hour.key >> 20 & 16777215) \
+              LEFT JOIN node_seen ON node_seen.node = node.key WHERE first_ms IS NULL OR ((node_hour.key >> 44) + 438288) * 3600000 > last_ms OR \
               ((node_hour.key >> 44) + 438289) * 3600000 < first_ms",
     },
     // Time and samples: over all days of a large fleet, energy need not fit in 63 bits.

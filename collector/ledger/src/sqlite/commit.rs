@@ -8,6 +8,7 @@ use gpuledger_proto::ids::{Epoch, Sequence};
 use gpuledger_units::Overflow;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior};
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 pub(super) const OPERATION: &str = "commit rows";
 
@@ -37,25 +38,53 @@ pub fn all(connection: &mut Connection, commits: &[NodeCommit]) -> Result<Vec<Co
 struct Statements<'t> {
     gpu_hours: Adding<'t>,
     node_hours: Adding<'t>,
-    node_span: CachedStatement<'t>,
-    gpu_spans: CachedStatement<'t>,
+    nodes_seen: Seen<'t>,
+    gpus_seen: Seen<'t>,
 }
 
 impl<'t> Statements<'t> {
     fn prepare(transaction: &'t Transaction<'_>) -> Result<Self, LedgerError> {
-        let spans = |table: &str, keys: &str| {
-            let sql = format!(
-                "UPDATE {table} SET first_ms = min(coalesce(first_ms, ?2), ?2), \
-                 last_ms = max(coalesce(last_ms, ?3), ?3) WHERE {keys}"
-            );
-            transaction.prepare_cached(&sql).map_err(fault::at(OPERATION))
-        };
         Ok(Self {
             gpu_hours: Adding::to(&GPU_HOUR, transaction)?,
             node_hours: Adding::to(&NODE_HOUR, transaction)?,
-            node_span: spans("node", "key = ?1")?,
-            gpu_spans: spans("gpu", "key BETWEEN ?1 AND ?4")?,
+            nodes_seen: Seen::of("node", transaction)?,
+            gpus_seen: Seen::of("gpu", transaction)?,
         })
+    }
+}
+
+/// Widens the time in which nodes or GPUs were seen. Neighbours that were seen for the same time are told at
+/// once: the columns have no constraint, so that SQLite needs no journal for several rows.
+struct Seen<'t> {
+    widen: CachedStatement<'t>,
+    begin: CachedStatement<'t>,
+}
+
+impl<'t> Seen<'t> {
+    fn of(what: &str, transaction: &'t Transaction<'_>) -> Result<Self, LedgerError> {
+        let wider = "first_ms = min(first_ms, ?3), last_ms = max(last_ms, ?4)";
+        let prepare = |sql: String| transaction.prepare_cached(&sql).map_err(fault::at(OPERATION));
+        Ok(Self {
+            widen: prepare(format!("UPDATE {what}_seen SET {wider} WHERE {what} BETWEEN ?1 AND ?2"))?,
+            begin: prepare(format!(
+                "INSERT INTO {what}_seen ({what}, first_ms, last_ms) VALUES (?1, ?3, ?4) \
+                 ON CONFLICT ({what}) DO UPDATE SET {wider}"
+            ))?,
+        })
+    }
+
+    fn tell(&mut self, keys: RangeInclusive<u32>, first_ms: u64, last_ms: u64) -> Result<(), LedgerError> {
+        let failed = fault::at(OPERATION);
+        let (from, to) = keys.into_inner();
+        let (first_ms, last_ms) = (integer(first_ms, "first_ms")?, integer(last_ms, "last_ms")?);
+        let widened = self.widen.execute((from, to, first_ms, last_ms)).map_err(&failed)?;
+        if widened <= (to - from) as usize {
+            // Some are seen for the first time.
+            for key in from..=to {
+                self.begin.execute((key, to, first_ms, last_ms)).map_err(&failed)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -213,7 +242,7 @@ fn write(
     }
     write_taken(transaction, commit)?;
     write_position(transaction, commit)?;
-    write_spans(statements, commit)
+    write_seen(statements, commit)
 }
 
 /// The fold's memory and the sequences that it reached.
@@ -294,20 +323,16 @@ fn put_row(
     .map_err(fault::at(OPERATION))
 }
 
-/// First and last instant of the node and its GPUs, in the register. Neighbours that were seen for the same
-/// time are told at once.
-fn write_spans(statements: &mut Statements<'_>, commit: &NodeCommit) -> Result<(), LedgerError> {
-    let failed = fault::at(OPERATION);
-    if let Some((first, last)) = commit.seen {
-        let span = (commit.node.0, integer(first, "first_ms")?, integer(last, "last_ms")?);
-        statements.node_span.execute(span).map_err(&failed)?;
+/// First and last instant of the node and its GPUs.
+fn write_seen(statements: &mut Statements<'_>, commit: &NodeCommit) -> Result<(), LedgerError> {
+    if let Some((first_ms, last_ms)) = commit.seen {
+        statements.nodes_seen.tell(commit.node.0..=commit.node.0, first_ms, last_ms)?;
     }
     let alike = |a: &GpuSeen, b: &GpuSeen| a.0.0 + 1 == b.0.0 && (a.1, a.2) == (b.1, b.2);
     for run in commit.gpus_seen.chunk_by(alike) {
-        let (GpuKey(from), first, last) = run[0];
+        let (GpuKey(from), first_ms, last_ms) = run[0];
         let GpuKey(to) = run[run.len() - 1].0;
-        let span = (from, integer(first, "first_ms")?, integer(last, "last_ms")?, to);
-        statements.gpu_spans.execute(span).map_err(&failed)?;
+        statements.gpus_seen.tell(from..=to, first_ms, last_ms)?;
     }
     Ok(())
 }

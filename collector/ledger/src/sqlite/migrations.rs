@@ -8,7 +8,7 @@
 //! 2. Closed days: the manifest of their files, what has expired, where they are. An epoch belongs to
 //!    one node: before, each node had sequences of its own of every epoch, so that the batches of a
 //!    spool that was copied to a second machine, or of a machine that was given another name, could
-//!    count once for each.
+//!    count once for each. When nodes and GPUs were seen lies apart from their names.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 

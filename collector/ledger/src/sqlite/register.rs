@@ -215,17 +215,17 @@ pub fn put_node(transaction: &Transaction<'_>, record: &NodeRecord) -> Result<()
         host.driver_version,
         integer(host.memory_bytes, "memory_bytes")?,
         host.cpus,
-        integer(record.first_ms, "first_ms")?,
-        integer(record.last_ms, "last_ms")?,
     ];
-    transaction
-        .prepare_cached(
-            "INSERT INTO node (key, name, hostname, os, driver_version, memory_bytes, cpus, first_ms, last_ms) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )
-        .and_then(|mut put| put.execute(values))
-        .map_err(fault::at(NODE))?;
-    Ok(())
+    let insert = "INSERT INTO node (key, name, hostname, os, driver_version, memory_bytes, cpus) \
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    transaction.prepare_cached(insert).and_then(|mut put| put.execute(values)).map_err(fault::at(NODE))?;
+    let seen = (record.first_ms, record.last_ms);
+    put_seen(
+        transaction,
+        "INSERT INTO node_seen (node, first_ms, last_ms) VALUES (?1, ?2, ?3)",
+        record.key.0,
+        seen,
+    )
 }
 
 /// Adds a GPU under the number that it has elsewhere.
@@ -241,16 +241,34 @@ pub fn put_gpu_record(transaction: &Transaction<'_>, record: &GpuRecord) -> Resu
         gpu.index,
         integer(gpu.memory_bytes, "memory_bytes")?,
         gpu.simulated,
-        integer(record.first_ms, "first_ms")?,
-        integer(record.last_ms, "last_ms")?,
     ];
+    let insert = "INSERT INTO gpu (key, node, uuid, model, serial, pci_bus_id, driver_index, memory_bytes, \
+                  simulated) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    transaction.prepare_cached(insert).and_then(|mut put| put.execute(values)).map_err(fault::at(GPUS))?;
+    let seen = (record.first_ms, record.last_ms);
+    put_seen(
+        transaction,
+        "INSERT INTO gpu_seen (gpu, first_ms, last_ms) VALUES (?1, ?2, ?3)",
+        record.key.0,
+        seen,
+    )
+}
+
+/// Adds the first and last instant of what was seen at all.
+fn put_seen(
+    transaction: &Transaction<'_>,
+    insert: &str,
+    key: u32,
+    (first_ms, last_ms): (Option<u64>, Option<u64>),
+) -> Result<(), LedgerError> {
+    if first_ms.is_none() && last_ms.is_none() {
+        return Ok(());
+    }
+    let values = (key, integer(first_ms, "first_ms")?, integer(last_ms, "last_ms")?);
     transaction
-        .prepare_cached(
-            "INSERT INTO gpu (key, node, uuid, model, serial, pci_bus_id, driver_index, memory_bytes, \
-             simulated, first_ms, last_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-        )
+        .prepare_cached(insert)
         .and_then(|mut put| put.execute(values))
-        .map_err(fault::at(GPUS))?;
+        .map_err(fault::at("tell when it was seen"))?;
     Ok(())
 }
 
@@ -270,8 +288,8 @@ pub fn all_assets(connection: &Connection) -> rusqlite::Result<Vec<StoredAsset>>
     statement.query_map([], |row| Ok(StoredAsset { serial: row.get(0)?, document: row.get(1)? }))?.collect()
 }
 
-const NODE_SELECT: &str =
-    "SELECT key, name, hostname, os, driver_version, memory_bytes, cpus, first_ms, last_ms FROM node";
+const NODE_SELECT: &str = "SELECT key, name, hostname, os, driver_version, memory_bytes, cpus, first_ms, last_ms \
+     FROM node LEFT JOIN node_seen ON node_seen.node = node.key";
 
 fn node_record(row: &Row<'_>) -> rusqlite::Result<NodeRecord> {
     Ok(NodeRecord {
@@ -290,7 +308,7 @@ fn node_record(row: &Row<'_>) -> rusqlite::Result<NodeRecord> {
 }
 
 const GPU_SELECT: &str = "SELECT key, node, uuid, model, serial, pci_bus_id, driver_index, memory_bytes, \
-                          simulated, first_ms, last_ms FROM gpu";
+                          simulated, first_ms, last_ms FROM gpu LEFT JOIN gpu_seen ON gpu_seen.gpu = gpu.key";
 
 fn gpu_record(row: &Row<'_>) -> rusqlite::Result<GpuRecord> {
     Ok(GpuRecord {

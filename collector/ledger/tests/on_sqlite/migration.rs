@@ -18,12 +18,20 @@ fn old_ledger() -> FileBed {
     bed
 }
 
-/// Every row of the tables that both schemas have in the same form.
+/// Every row of what both schemas have, in the same form.
 fn rows(path: &Path) -> Vec<String> {
     let open = Connection::open(path).unwrap();
     let mut found = Vec::new();
     for table in ["node", "gpu", "owner", "node_state", "gpu_hour", "node_hour", "asset"] {
-        let mut all = open.prepare(&format!("SELECT * FROM {table} ORDER BY 1")).unwrap();
+        // The second schema tells apart when nodes and GPUs were seen.
+        let (columns, from) = match table {
+            "node" | "gpu" if version(path) > 1 => (
+                format!("{table}.*, first_ms, last_ms"),
+                format!("{table} LEFT JOIN {table}_seen ON {table}_seen.{table} = key"),
+            ),
+            _ => ("*".to_owned(), table.to_owned()),
+        };
+        let mut all = open.prepare(&format!("SELECT {columns} FROM {from} ORDER BY 1")).unwrap();
         let columns = all.column_count();
         let mut all = all.query([]).unwrap();
         while let Some(row) = all.next().unwrap() {

@@ -80,6 +80,27 @@ CREATE TABLE node_expired (
     power_max_mw    INTEGER
 ) STRICT;
 
+-- When nodes and GPUs were seen: numbers that change with every commit, apart from the names, which
+-- would be written anew with them.
+CREATE TABLE node_seen (
+    node            INTEGER PRIMARY KEY,
+    first_ms        INTEGER,
+    last_ms         INTEGER
+) STRICT;
+
+CREATE TABLE gpu_seen (
+    gpu             INTEGER PRIMARY KEY,
+    first_ms        INTEGER,
+    last_ms         INTEGER
+) STRICT;
+
+INSERT INTO node_seen SELECT key, first_ms, last_ms FROM node WHERE first_ms IS NOT NULL;
+INSERT INTO gpu_seen SELECT key, first_ms, last_ms FROM gpu WHERE first_ms IS NOT NULL;
+ALTER TABLE node DROP COLUMN first_ms;
+ALTER TABLE node DROP COLUMN last_ms;
+ALTER TABLE gpu DROP COLUMN first_ms;
+ALTER TABLE gpu DROP COLUMN last_ms;
+
 -- What is true of the ledger as a whole, by name: archive_location.
 CREATE TABLE fact (
     name            TEXT PRIMARY KEY,
