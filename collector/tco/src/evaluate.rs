@@ -2,6 +2,7 @@
 
 use crate::allocation::allocate;
 use crate::asset::Asset;
+use crate::books::Book;
 use crate::calendar::{Calendar, Month, Period, Segment};
 use crate::compare;
 use crate::decimal::{kwh, sum};
@@ -182,6 +183,12 @@ impl Evaluation {
     pub(crate) fn view<'a>(&'a self, inputs: &'a Inputs) -> View<'a> {
         let Self { frame: Frame { fleet, months, segments }, tally, pools } = self;
         View { inputs, fleet, tally, months, segments, pools }
+    }
+
+    /// The book of each asset, in their order, with the units that were counted.
+    pub fn books(&self, inputs: &Inputs) -> Result<Vec<Book>, TcoError> {
+        let Frame { fleet, months, segments } = &self.frame;
+        crate::pools::books(inputs, fleet, &self.tally, months, segments)
     }
 
     pub fn statement(&self, inputs: &Inputs, by: GroupBy) -> Result<Statement, TcoError> {

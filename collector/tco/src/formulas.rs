@@ -81,7 +81,10 @@ formulas! {
     MACRS "books.macrs" "basis × percentage of the year, bonus first, evenly over the months in service" "IRS Publication 946; not tax advice";
     ECONOMIC "books.economic" "Σ (use × hours × rent − cash cost) ÷ (1 + r)^j + resale ÷ (1 + r)^n" "rents to come and resale";
     STRANDED "books.stranded" "book value − economic value, where that is more than zero" "books side by side";
+    LIFE "books.what_if_life" "the method of each asset with this life from its first day, events left out" "what-if";
+    SUM "books.sum" "sum of the column over all assets" "books";
     SHOWBACK "showback.row" "share of each cost by its key, held idle time apart by time, rounded by largest remainder" "allocation";
+    CONCENTRATION "showback.concentration" "share of each owner in what all owners pay; HHI = Σ share²" "Herfindahl–Hirschman index";
     STATES "time.states" "hours of the state ÷ hours in service" "ledger and register";
     CONDITION "assets.condition" "sums over the rows of the GPU" "ledger";
     OWN_CASH "decide.own_cash" "fixed costs + GPUs × hours × (use × kW + (1 − use) × idle kW) × PUE × price a kWh" "cash cost of a year of owning";

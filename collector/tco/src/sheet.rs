@@ -81,6 +81,8 @@ pub struct Sheet {
     pub columns: Vec<Column>,
     pub rows: Vec<Row>,
     pub notes: Vec<String>,
+    /// What an empty cell says: "–" where there is no such value, "unknown" where nothing told.
+    pub absent: String,
     pub simulated: bool,
 }
 
@@ -95,6 +97,7 @@ impl Sheet {
             columns: columns.iter().map(column).collect(),
             rows: Vec::new(),
             notes: Vec::new(),
+            absent: "–".to_owned(),
             simulated: false,
         }
     }
@@ -128,6 +131,10 @@ impl Sheet {
     pub fn check(&self) -> Result<(), TcoError> {
         let name = format!("sheet {}", self.name);
         let mut ids = BTreeSet::new();
+        let mut names = BTreeSet::new();
+        if let Some(twice) = self.columns.iter().find(|column| !names.insert(column.name.as_str())) {
+            return refuse(&name, "column", &twice.name, "a name of its own for each column");
+        }
         for row in &self.rows {
             if row.cells.len() != self.columns.len() {
                 return refuse(

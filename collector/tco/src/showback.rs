@@ -83,8 +83,13 @@ pub fn showback_of(
             (row.other_hours, row.energy_kwh) = (hours(other)?, kwh(mj)?);
         }
     }
+    let mut times: (Option<usize>, Times) = (None, Times::new());
     for share in &shares {
-        let (used, idle) = apart(&view, &groups, share, digits)?;
+        // Shares of a pool stand together: its cells are walked once.
+        if times.0 != Some(share.pool) {
+            times = (Some(share.pool), times_of(&view, &groups, share.pool));
+        }
+        let (used, idle) = apart(&view, &times.1, share, digits)?;
         if let Some(row) = rows.get_mut(share.group) {
             row.used = add(row.used, used)?;
             row.held_idle = add(row.held_idle, idle)?;
@@ -141,21 +146,24 @@ impl ShowbackRow {
     }
 }
 
-/// The part of a share that was held and idle, after the part that ran.
-fn apart(
-    view: &View<'_>,
-    groups: &crate::allocation::Groups<'_>,
-    share: &Share,
-    digits: u32,
-) -> Result<(Decimal, Decimal), TcoError> {
-    let Some(pool) = view.pools.get(share.pool) else { return Ok((share.amount, Decimal::ZERO)) };
-    let (mut active, mut held): (u128, u128) = (0, 0);
+/// Active and held time (ms) of each group.
+type Times = BTreeMap<usize, (u128, u128)>;
+
+fn times_of(view: &View<'_>, groups: &crate::allocation::Groups<'_>, pool: usize) -> Times {
+    let mut times = Times::new();
+    let Some(pool) = view.pools.get(pool) else { return times };
     for (group, _, _, cell) in groups.cells(view.tally, &pool.gpus, Some(pool.month)) {
-        if group == share.group {
-            active = active.saturating_add(cell.active_ms.into());
-            held = held.saturating_add(cell.held_ms.into());
-        }
+        let (active, held) = times.entry(group).or_default();
+        *active = active.saturating_add(cell.active_ms.into());
+        *held = held.saturating_add(cell.held_ms.into());
     }
+    times
+}
+
+/// The part of a share that was held and idle, after the part that ran.
+fn apart(view: &View<'_>, times: &Times, share: &Share, digits: u32) -> Result<(Decimal, Decimal), TcoError> {
+    let Some(pool) = view.pools.get(share.pool) else { return Ok((share.amount, Decimal::ZERO)) };
+    let (active, held) = times.get(&share.group).copied().unwrap_or_default();
     if held == 0 {
         return Ok((share.amount, Decimal::ZERO));
     }

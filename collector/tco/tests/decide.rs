@@ -101,9 +101,17 @@ fn use_and_condition_of_each_gpu_are_sheets() {
     let inputs = five_weeks();
     let utilization = sheets::utilization(&evaluate(&inputs).unwrap()).unwrap();
     utilization.check().unwrap();
-    let condition = sheets::condition(&inputs, &[]).unwrap();
+    let gpu = sheets::Condition {
+        uuid: "GPU-0".to_owned(),
+        active_hours: dec("840"),
+        powered_hours: dec("840"),
+        ..sheets::Condition::default()
+    };
+    let condition = sheets::condition(&[gpu], inputs.currency).unwrap();
     condition.check().unwrap();
-    let cell = |row: usize, column: usize| serde_json::to_value(&condition.rows[row].cells[column]).unwrap();
-    assert_eq!((cell(0, 4), cell(3, 4)), ("840".into(), "0".into()));
-    assert_eq!(cell(0, 7), serde_json::Value::Null, "nothing measured its heat");
+    let cell = |column: usize| serde_json::to_value(&condition.rows[0].cells[column]).unwrap();
+    assert_eq!((cell(0), cell(6)), ("GPU-0".into(), "840".into()));
+    assert_eq!((cell(10), condition.absent.as_str()), (serde_json::Value::Null, "unknown"));
+    let told = |what: &str| condition.notes.iter().any(|note| note.starts_with(what));
+    assert!(told("Heat: unknown of every GPU") && told("Fatal errors: unknown"), "{:?}", condition.notes);
 }

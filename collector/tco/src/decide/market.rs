@@ -1,11 +1,12 @@
 //! What free hours would have earned on a marketplace, day by day, at the price of the day.
 
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, Period, UtcHour};
 use crate::decimal::{add, hours, mul, sub};
 use crate::error::TcoError;
 use crate::evaluate::Inputs;
 use crate::finance::{check_not_negative, check_share};
 use crate::rent::{RentPrice, in_force, model_matches};
+use crate::usage::{GpuRow, GpuUse, Usage};
 use jiff::civil::Date;
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
@@ -42,23 +43,55 @@ pub struct Earned {
     pub sources: Vec<String>,
 }
 
+/// Free time by hour and model, while rows come.
+#[derive(Debug, Clone)]
+pub struct FreeTime {
+    within: std::ops::Range<u32>,
+    models: Vec<String>,
+    /// Position of the model of each GPU.
+    model_of: Vec<usize>,
+    ms: BTreeMap<(u32, usize), u128>,
+}
+
+impl FreeTime {
+    pub fn new(usage: &Usage, period: Period) -> Self {
+        let mut models: Vec<String> = usage.gpus.iter().map(|gpu| gpu.model.clone()).collect();
+        models.sort();
+        models.dedup();
+        let model_of = |gpu: &GpuUse| models.binary_search(&gpu.model).unwrap_or_default();
+        let model_of = usage.gpus.iter().map(model_of).collect();
+        Self { within: period.from().0..period.to().0, models, model_of, ms: BTreeMap::new() }
+    }
+
+    /// Adds a row; those of hours outside the period are left out.
+    pub fn add(&mut self, row: &GpuRow) {
+        let model = usize::try_from(row.gpu).ok().and_then(|gpu| self.model_of.get(gpu));
+        if let Some(&model) = model.filter(|_| row.free_ms > 0 && self.within.contains(&row.hour.0)) {
+            let sum = self.ms.entry((row.hour.0, model)).or_default();
+            *sum = sum.saturating_add(row.free_ms.into());
+        }
+    }
+
+    /// Free hours by day and model.
+    pub fn by_day(&self, calendar: &Calendar) -> Result<Vec<FreeHours>, TcoError> {
+        let mut sums: BTreeMap<(Date, usize), u128> = BTreeMap::new();
+        for (&(hour, model), &ms) in &self.ms {
+            let sum = sums.entry((calendar.date(UtcHour(hour).start_ms()), model)).or_default();
+            *sum = sum.saturating_add(ms);
+        }
+        let of_day = |((day, model), ms): ((Date, usize), u128)| {
+            let model = self.models.get(model).cloned().unwrap_or_default();
+            Ok(FreeHours { day, model, hours: hours(ms)? })
+        };
+        sums.into_iter().map(of_day).collect()
+    }
+}
+
 /// Free hours of a usage by day and model.
 pub fn free_hours(inputs: &Inputs) -> Result<Vec<FreeHours>, TcoError> {
-    let mut sums: BTreeMap<(Date, &str), u128> = BTreeMap::new();
-    let mut days: BTreeMap<u32, Date> = BTreeMap::new();
-    let calendar: &Calendar = &inputs.calendar;
-    let within = inputs.period.from().0..inputs.period.to().0;
-    for row in inputs.usage.gpu_rows.iter().filter(|row| row.free_ms > 0 && within.contains(&row.hour.0)) {
-        let Some(gpu) = usize::try_from(row.gpu).ok().and_then(|gpu| inputs.usage.gpus.get(gpu)) else {
-            continue;
-        };
-        let day = *days.entry(row.hour.0).or_insert_with(|| calendar.date(row.hour.start_ms()));
-        let sum = sums.entry((day, &gpu.model)).or_default();
-        *sum = sum.saturating_add(row.free_ms.into());
-    }
-    sums.into_iter()
-        .map(|((day, model), ms)| Ok(FreeHours { day, model: model.to_owned(), hours: hours(ms)? }))
-        .collect()
+    let mut free = FreeTime::new(&inputs.usage, inputs.period);
+    inputs.usage.gpu_rows.iter().for_each(|row| free.add(row));
+    free.by_day(&inputs.calendar)
 }
 
 /// By model. Of several prices of a model the lowest in force counts: a seller is not alone.

@@ -24,10 +24,10 @@ pub mod split;
 pub mod way;
 
 pub use case::{Case, Verdict, judge};
-pub use market::{FreeHours, market_value};
+pub use market::{FreeHours, FreeTime, market_value};
 pub use models::{ModelRow, compare_models};
 pub use sensitivity::{Quantiles, Swing, quantiles, tornado};
-pub use split::{Split, best_split, load_curve};
+pub use split::{LoadCurve, Split, best_split, load_curve};
 pub use way::{Fleet, Lease, Offer, Own, Running, Way, Work};
 
 use crate::formulas::Formula;

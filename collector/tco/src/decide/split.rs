@@ -6,11 +6,11 @@
 //! another year made of the same weeks would lead to another number.
 
 use super::dice::Dice;
-use crate::calendar::Period;
+use crate::calendar::{Period, UtcHour};
 use crate::decimal::{add, div, mul, sub};
 use crate::error::TcoError;
 use crate::finance::{check_not_negative, check_positive, refuse};
-use crate::usage::Usage;
+use crate::usage::{GpuRow, Usage};
 use rust_decimal::Decimal;
 
 /// Hours of a week, which loads repeat by.
@@ -55,18 +55,40 @@ pub struct Split {
     pub seed: u64,
 }
 
-/// GPUs in use in each hour of a period: those that somebody owned, rounded up. Only rows of GPUs that
-/// `wanted` says count.
-pub fn load_curve(usage: &Usage, period: Period, wanted: impl Fn(usize) -> bool) -> Vec<u32> {
-    let mut owned_ms = vec![0_u64; usize::try_from(period.hours()).unwrap_or_default()];
-    for row in &usage.gpu_rows {
-        let position = row.hour.0.checked_sub(period.from().0).and_then(|at| usize::try_from(at).ok());
-        let slot = position.and_then(|position| owned_ms.get_mut(position));
-        if let (Some(sum), true) = (slot, wanted(usize::try_from(row.gpu).unwrap_or(usize::MAX))) {
+/// GPUs in use in each hour of a period, while rows come: those that somebody owned.
+#[derive(Debug, Clone)]
+pub struct LoadCurve {
+    from: UtcHour,
+    owned_ms: Vec<u64>,
+}
+
+impl LoadCurve {
+    pub fn new(period: Period) -> Self {
+        let hours = usize::try_from(period.hours()).unwrap_or_default();
+        Self { from: period.from(), owned_ms: vec![0; hours] }
+    }
+
+    /// Adds a row; those of hours outside the period are left out.
+    pub fn add(&mut self, row: &GpuRow) {
+        let position = row.hour.0.checked_sub(self.from.0).and_then(|at| usize::try_from(at).ok());
+        if let Some(sum) = position.and_then(|position| self.owned_ms.get_mut(position)) {
             *sum = sum.saturating_add(row.active_ms).saturating_add(row.held_ms);
         }
     }
-    owned_ms.into_iter().map(|ms| u32::try_from(ms.div_ceil(HOUR_MS)).unwrap_or(u32::MAX)).collect()
+
+    /// GPUs of each hour, rounded up; only so many hours as are over.
+    pub fn loads(&self, hours: usize) -> Vec<u32> {
+        let whole = |ms: &u64| u32::try_from(ms.div_ceil(HOUR_MS)).unwrap_or(u32::MAX);
+        self.owned_ms.iter().take(hours).map(whole).collect()
+    }
+}
+
+/// GPUs in use in each hour of a period. Only rows of GPUs that `wanted` says count.
+pub fn load_curve(usage: &Usage, period: Period, wanted: impl Fn(usize) -> bool) -> Vec<u32> {
+    let mut curve = LoadCurve::new(period);
+    let own = usage.gpu_rows.iter().filter(|row| wanted(usize::try_from(row.gpu).unwrap_or(usize::MAX)));
+    own.for_each(|row| curve.add(row));
+    curve.loads(usize::MAX)
 }
 
 /// Hours in which at least n GPUs were in use, n from 1 to the peak.

@@ -8,6 +8,7 @@ mod electricity;
 mod running;
 mod supply;
 
+use crate::asset::Asset;
 use crate::books::Book;
 use crate::calendar::{HOUR_MS, Month, Segment};
 use crate::decimal::{hours, round, sum};
@@ -78,12 +79,11 @@ pub fn pools(
     segments: &[Segment],
 ) -> Result<Vec<Pool>, TcoError> {
     let stretches = stretches(months, segments, inputs)?;
+    let books = books(inputs, fleet, tally, months, segments)?;
     let mut pools = Vec::new();
     let mut charges = Vec::new();
-    for (asset, gpus) in inputs.assets.iter().zip(&fleet.asset_gpus) {
-        let measured = measured_units(asset, gpus, tally, segments, &stretches)?;
-        let book = Book::new(asset, &inputs.calendar, &measured)?;
-        let of = OfAsset { asset, book: &book, gpus, calendar: &inputs.calendar };
+    for ((asset, gpus), book) in inputs.assets.iter().zip(&fleet.asset_gpus).zip(&books) {
+        let of = OfAsset { asset, book, gpus, calendar: &inputs.calendar };
         for stretch in &stretches {
             let Some(stretch) = of.stay(*stretch)? else { continue };
             pools.extend(of.depreciation(stretch)?);
@@ -106,6 +106,22 @@ pub fn pools(
         pools.extend(view.overheads(*stretch)?);
     }
     Ok(pools)
+}
+
+/// The book of each asset, in their order.
+pub(crate) fn books(
+    inputs: &Inputs,
+    fleet: &Fleet,
+    tally: &Tally,
+    months: &[Month],
+    segments: &[Segment],
+) -> Result<Vec<Book>, TcoError> {
+    let stretches = stretches(months, segments, inputs)?;
+    let book = |(asset, gpus): (&Asset, &Vec<usize>)| {
+        let measured = measured_units(asset, gpus, tally, segments, &stretches)?;
+        Book::new(asset, &inputs.calendar, &measured)
+    };
+    inputs.assets.iter().zip(&fleet.asset_gpus).map(book).collect()
 }
 
 /// The months' parts of the period. A month that begins within an hour begins there again, although

@@ -2,8 +2,10 @@
 
 use crate::asset::Asset;
 use crate::books::{BooksOfMonth, LifeRow};
+use crate::decimal::{add, ratio, sub, sum};
 use crate::error::TcoError;
 use crate::formulas;
+use crate::money::Currency;
 use crate::pools::input;
 use crate::sheet::{Cell, Sheet, Why};
 use crate::statement::Input;
@@ -109,4 +111,106 @@ pub fn lives(asset: &Asset, rows: &[LifeRow]) -> Sheet {
         sheet.push(format!("{} years", row.years), cells, vec![why]);
     }
     sheet
+}
+
+/// What the books of one asset say of a period.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetSums<'a> {
+    pub asset: &'a Asset,
+    pub rows: Vec<BooksOfMonth>,
+}
+
+/// All assets, a row each and one for all: depreciation of the period, and the three values at its end.
+pub fn register_of(assets: &[AssetSums<'_>], currency: Currency) -> Result<Sheet, TcoError> {
+    let code = currency.code();
+    let columns = [
+        ("asset", ""),
+        ("cost", code),
+        ("depreciation", code),
+        ("other charges", code),
+        ("book value", code),
+        ("tax basis", code),
+        ("economic value", code),
+        ("stranded", code),
+    ];
+    let mut sheet = Sheet::new("register", "Every asset, and its three books at the end", currency, &columns);
+    let (mut totals, mut complete) = ([Decimal::ZERO; 7], [true; 7]);
+    for AssetSums { asset, rows } in assets {
+        let last = rows.last();
+        let charges = sum(rows.iter().map(|row| row.other_charges))?;
+        let values = [
+            Some(asset.cost.amount),
+            Some(sum(rows.iter().map(|row| row.depreciation))?),
+            Some(charges),
+            last.map(|row| row.net_book_value),
+            last.and_then(|row| row.tax_basis),
+            last.and_then(|row| row.economic_value).map(|value| currency.round(value)),
+            last.and_then(|row| row.stranded).map(|value| currency.round(value)),
+        ];
+        for ((total, complete), value) in totals.iter_mut().zip(&mut complete).zip(values) {
+            *total = add(*total, value.unwrap_or_default())?;
+            *complete &= value.is_some();
+        }
+        let cells = std::iter::once(asset.serial.as_str().into()).chain(values.map(Cell::from)).collect();
+        let why =
+            Why { column: "depreciation".to_owned(), formula_id: asset.formula(), inputs: facts(asset) };
+        sheet.push(&asset.serial, cells, vec![why]);
+    }
+    let total = |(total, complete): (Decimal, bool)| Cell::from(complete.then_some(total));
+    let totals = totals.into_iter().zip(complete).map(total);
+    let inputs = vec![input("assets", Decimal::from(assets.len()), "", "the rows above")];
+    let why = Why { column: String::new(), formula_id: formulas::SUM, inputs };
+    sheet.push("total", std::iter::once("total".into()).chain(totals).collect(), vec![why]);
+    sheet.notes.push("Not tax advice.".to_owned());
+    Ok(sheet)
+}
+
+/// What another useful life of every asset would have made of the period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LivesOf {
+    /// `None`: as it is booked.
+    pub years: Option<u32>,
+    /// Of the period.
+    pub depreciation: Decimal,
+    /// At its end.
+    pub book_value: Decimal,
+}
+
+/// Useful lives of all assets together, a row a life; per hour by the active hours of the period.
+pub fn lives_of(rows: &[LivesOf], active_hours: Decimal, currency: Currency) -> Result<Sheet, TcoError> {
+    let code = currency.code();
+    let per_hour = format!("{code}/GPU-hour");
+    let columns = [
+        ("useful life", ""),
+        ("depreciation", code),
+        ("against booked", code),
+        ("per active hour", per_hour.as_str()),
+        ("book value", code),
+    ];
+    let title = "What other useful lives would have made of this period";
+    let mut sheet = Sheet::new("lives", title, currency, &columns);
+    let booked = rows.iter().find(|row| row.years.is_none()).map_or(Decimal::ZERO, |row| row.depreciation);
+    for row in rows {
+        let name = row.years.map_or_else(|| "as booked".to_owned(), |years| format!("{years} years"));
+        let cells = vec![
+            name.as_str().into(),
+            row.depreciation.into(),
+            sub(row.depreciation, booked)?.into(),
+            ratio(row.depreciation, active_hours)?.map(|rate| crate::decimal::round(rate, 4)).into(),
+            row.book_value.into(),
+        ];
+        let mut inputs = vec![
+            input("depreciation as booked", booked, code, "books"),
+            input("active", active_hours, "GPU-hours", "ledger"),
+        ];
+        inputs.extend(row.years.map(|years| input("life", Decimal::from(years), "years", "what-if")));
+        let why = Why { column: String::new(), formula_id: formulas::LIFE, inputs };
+        sheet.push(name, cells, vec![why]);
+    }
+    sheet.notes.push(
+        "Each life as if it had been so from the start, without the events of the books. Reported lives: \
+         Nebius 4 years, Amazon 5 (part), Meta 5.5, Microsoft, Alphabet and CoreWeave 6."
+            .to_owned(),
+    );
+    Ok(sheet)
 }

@@ -1,7 +1,7 @@
 //! `compare` and `split`: own against rent, levers, business models, the market and the best split.
 
 use crate::decide::market::Earned;
-use crate::decide::{ModelRow, Quantiles, Split, Swing, Verdict};
+use crate::decide::{ModelRow, Quantiles, Split, Swing};
 use crate::formulas::{self, Formula};
 use crate::money::Currency;
 use crate::pools::input;
@@ -13,23 +13,15 @@ fn all(formula_id: Formula, inputs: Vec<Input>) -> Vec<Why> {
     vec![Why { column: String::new(), formula_id, inputs }]
 }
 
-/// Own against rent, a row a figure.
-pub fn verdict(verdict: &Verdict, currency: Currency) -> Sheet {
-    let mut sheet =
-        Sheet::of_figures("compare", &format!("Own or rent: {}", verdict.case), currency, &verdict.figures);
-    sheet.notes.clone_from(&verdict.notes);
-    sheet
-}
-
 /// One lever at a time, the largest swing first.
 pub fn tornado(swings: &[Swing], by: Decimal, currency: Currency) -> Sheet {
     let code = currency.code();
     let columns = [
         ("lever", ""),
         ("low value", ""),
-        ("advantage", code),
+        ("gain at low", code),
         ("high value", ""),
-        ("advantage", code),
+        ("gain at high", code),
         ("swing", code),
         ("decides", ""),
     ];

@@ -2,23 +2,25 @@
 //!
 //! | report | function |
 //! |---|---|
-//! | `depreciation` | [`books()`](books()), [`lives`] |
+//! | `depreciation` | [`register_of`], [`books()`](books()), [`lives`], [`lives_of`] |
 //! | `assets` | [`condition()`](condition()) |
-//! | `compare` | [`verdict`], [`tornado`], [`models`], [`market`] |
-//! | `split` | [`split`] |
-//! | `showback` | [`showback`] |
-//! | `utilization`, `energy` | [`utilization`] |
+//! | `compare` | [`owning`], [`offers`], [`tornado`], [`quantiles`], [`models`] |
+//! | `split` | [`split`], [`market`] |
+//! | `showback` | [`showback`], [`tenants`] |
+//! | `utilization` | [`utilization`] |
 //! | `scenario` | [`crate::scenario::Scenario::sheets`] |
 
 mod books;
+mod compare;
 mod condition;
 mod decisions;
 mod use_of;
 
-pub use books::{books, lives};
+pub use books::{AssetSums, LivesOf, books, lives, lives_of, register_of};
+pub use compare::{offers, owning};
 pub use condition::{Condition, condition};
-pub use decisions::{market, models, quantiles, split, tornado, verdict};
-pub use use_of::{showback, utilization};
+pub use decisions::{market, models, quantiles, split, tornado};
+pub use use_of::{showback, tenants, utilization};
 
 #[cfg(test)]
 mod tests;
