@@ -10,13 +10,16 @@
 use crate::clock::SystemClock;
 use crate::collect::gpu::keeper::{Keeper, Pauses};
 use crate::collect::gpu::nvml::NvmlOpener;
-use crate::collect::gpu::roster::Roster;
+use crate::collect::gpu::roster::{Roster, WorkloadFactory};
 use crate::collect::host::HostSource;
-use crate::collect::workload::process_user::ProcessUsers;
+use crate::collect::workload::allocation::Board;
+use crate::collect::workload::owners::GpuOwners;
+use crate::collect::workload::process::ProcessOwners;
+use crate::collect::workload::watch::{self, Schedulers};
 use crate::config::Config;
 use crate::events::{Counters, SampleRefused, Stopped};
 use crate::record::{Identity, RecordError, Recorder, RecorderOptions, SpoolHandle};
-use crate::sample::{Sample, Sampler};
+use crate::sample::{SETTLE, Sample, Sampler};
 use crate::upload::{self, Credentials, UplinkConfig, UplinkEvents, UploadError};
 use gpuledger_proto::catalogue as metric;
 use gpuledger_proto::frame::DeviceFrame;
@@ -114,12 +117,13 @@ impl App {
         let flushed = spawn_recorder(recorder, waiting, Arc::clone(&counters))?;
 
         let stop = CancellationToken::new();
-        let mut sampler =
-            build_sampler(config, Arc::clone(&counters)).map_err(start("the GPU library's thread"))?;
+        let (mut sampler, board) = build_sampler(config, Arc::clone(&counters), stop.clone())
+            .map_err(start("the threads that ask for GPUs and their holders"))?;
         let stopping = stop.clone();
         let watched = sd_notify::watchdog_enabled().is_some();
         let body = move || {
             sampler.settle();
+            board.settle(SETTLE);
             sampler.run(&sink, &stopping, || {
                 if watched {
                     tell_manager(&NotifyState::Watchdog);
@@ -213,19 +217,31 @@ fn uplink_failure(ended: Result<Result<(), UploadError>, tokio::task::JoinError>
 }
 
 /// The sampler with all sources, as `run` and `probe` use it.
-pub fn build_sampler(config: &Config, counters: Arc<Counters>) -> io::Result<Sampler> {
+pub fn build_sampler(
+    config: &Config,
+    counters: Arc<Counters>,
+    stop: CancellationToken,
+) -> io::Result<(Sampler, Board)> {
     let keeper = Keeper::start(NvmlOpener { path: config.nvml_library.clone() }, Pauses::default())?;
-    let users = ProcessUsers::new(config.proc_path.clone(), config.passwd_path.clone());
-    let roster = Roster::new(keeper, Box::new(move || Box::new(users.clone())), Arc::clone(&counters));
+    let schedulers = Schedulers {
+        slurm_conf: config.slurm_conf.clone(),
+        kubelet_socket: config.kubelet_socket.clone(),
+        cgroup_path: config.cgroup_path.clone(),
+    };
+    let board = watch::start(schedulers, Arc::clone(&counters), stop)?;
+    let roster = Roster::new(keeper, owners(config, board.clone()), Arc::clone(&counters));
     let host = HostSource::new();
     let facts = host.describe();
-    Ok(Sampler::new(
-        Arc::new(SystemClock),
-        config.sample_interval_ms,
-        (Box::new(host), facts),
-        roster,
-        counters,
-    ))
+    let host = (Box::new(host) as Box<_>, facts);
+    let sampler = Sampler::new(Arc::new(SystemClock), config.sample_interval_ms, host, roster, counters);
+    Ok((sampler, board))
+}
+
+/// Makes what finds the owners of a GPU.
+fn owners(config: &Config, board: Board) -> WorkloadFactory {
+    let processes = ProcessOwners::new(config.proc_path.clone(), config.passwd_path.clone());
+    let proc_path = config.proc_path.clone();
+    Box::new(move |gpu| Box::new(GpuOwners::new(gpu.clone(), &proc_path, board.clone(), processes.clone())))
 }
 
 fn spawn_recorder(

@@ -86,6 +86,15 @@ struct Settings {
     /// Where user names are looked up.
     #[arg(long, global = true, value_name = "FILE")]
     passwd_path: Option<String>,
+    /// Where control groups are.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    cgroup_path: Option<String>,
+    /// Slurm's configuration.
+    #[arg(long, global = true, value_name = "FILE")]
+    slurm_conf: Option<String>,
+    /// The kubelet's pod-resources socket.
+    #[arg(long, global = true, value_name = "FILE")]
+    kubelet_socket: Option<String>,
     /// What is logged to standard error: error, warn, info, debug or trace.
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -121,6 +130,9 @@ impl Settings {
             (Key::NvmlLibrary, self.nvml_library),
             (Key::ProcPath, self.proc_path),
             (Key::PasswdPath, self.passwd_path),
+            (Key::CgroupPath, self.cgroup_path),
+            (Key::SlurmConf, self.slurm_conf),
+            (Key::KubeletSocket, self.kubelet_socket),
             (Key::LogLevel, self.log_level),
             (Key::TlsCa, self.tls_ca),
             (Key::TlsCertificate, self.tls_certificate),

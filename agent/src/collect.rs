@@ -4,6 +4,7 @@
 //! number that stands for "unknown". It is asked from one thread only and may keep what it needs
 //! between two samples. It knows nothing of the other sources, of time or of the wire.
 
+pub mod command;
 pub mod gpu;
 pub mod host;
 pub mod workload;

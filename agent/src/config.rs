@@ -50,6 +50,10 @@ pub struct Config {
     pub spool_bytes_max: u64,
     pub proc_path: PathBuf,
     pub passwd_path: PathBuf,
+    pub cgroup_path: PathBuf,
+    /// `None`: where Slurm usually has it.
+    pub slurm_conf: Option<PathBuf>,
+    pub kubelet_socket: PathBuf,
     pub log_level: Level,
 }
 
@@ -78,6 +82,9 @@ impl Config {
             spool_bytes_max: given.required(Key::SpoolSize)?.parse(|t| quantity::bytes(t, SPOOL_BYTES))?,
             proc_path: given.required(Key::ProcPath)?.parse(path)?,
             passwd_path: given.required(Key::PasswdPath)?.parse(path)?,
+            cgroup_path: given.required(Key::CgroupPath)?.parse(path)?,
+            slurm_conf: given.get(Key::SlurmConf).map(|s| s.parse(path)).transpose()?,
+            kubelet_socket: given.required(Key::KubeletSocket)?.parse(path)?,
             log_level: given.required(Key::LogLevel)?.parse(level)?,
         })
     }

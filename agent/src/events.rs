@@ -19,6 +19,7 @@ pub struct Counters {
     gpus_down: AtomicU64,
     library_faults: AtomicU64,
     samples_refused: AtomicU64,
+    schedulers_silent: AtomicU64,
 }
 
 /// A [`Counters`] read at one moment.
@@ -30,6 +31,7 @@ pub struct Counts {
     pub gpus_down: u64,
     pub library_faults: u64,
     pub samples_refused: u64,
+    pub schedulers_silent: u64,
 }
 
 impl Counters {
@@ -42,6 +44,7 @@ impl Counters {
             gpus_down: read(&self.gpus_down),
             library_faults: read(&self.library_faults),
             samples_refused: read(&self.samples_refused),
+            schedulers_silent: read(&self.schedulers_silent),
         }
     }
 }
@@ -150,6 +153,36 @@ impl LibraryFailed<'_> {
     }
 }
 
+/// A scheduler that is here does not say to whom it has given the GPUs.
+#[derive(Debug)]
+pub struct SchedulerSilent<'a> {
+    pub scheduler: &'static str,
+    pub error: &'a str,
+}
+
+impl SchedulerSilent<'_> {
+    pub fn emit(self, counters: &Counters) {
+        add(&counters.schedulers_silent, 1);
+        let Self { scheduler, error } = self;
+        warn!(
+            scheduler,
+            error, "a scheduler does not tell its allocations; idle GPUs have no known holder until it does"
+        );
+    }
+}
+
+/// It answers again.
+#[derive(Debug)]
+pub struct SchedulerAnswers {
+    pub scheduler: &'static str,
+}
+
+impl SchedulerAnswers {
+    pub fn emit(self) {
+        info!(scheduler = self.scheduler, "scheduler answers again");
+    }
+}
+
 /// The recorder refused a sample: it does not fit what the collector may be sent.
 #[derive(Debug)]
 pub struct SampleRefused<'a> {
@@ -175,8 +208,15 @@ pub struct Stopped {
 
 impl Stopped {
     pub fn emit(self, counters: &Counters) {
-        let Counts { samples, samples_missed, frames_dropped, gpus_down, library_faults, samples_refused } =
-            counters.read();
+        let Counts {
+            samples,
+            samples_missed,
+            frames_dropped,
+            gpus_down,
+            library_faults,
+            samples_refused,
+            schedulers_silent,
+        } = counters.read();
         info!(
             samples,
             samples_missed,
@@ -184,6 +224,7 @@ impl Stopped {
             samples_refused,
             gpus_down,
             library_faults,
+            schedulers_silent,
             waiting_batches = self.waiting_batches,
             "stopped; what waits is in the spool and is sent after the next start"
         );
@@ -204,6 +245,7 @@ mod tests {
         GpuDown { uuid: &uuid, reason: Absence::Lost }.emit(&counters);
         LibraryFailed { fault: &LibraryFault::DriverNotLoaded }.emit(&counters);
         SampleRefused { error: &std::io::Error::other("odd"), first: false }.emit(&counters);
+        SchedulerSilent { scheduler: "Slurm", error: "away" }.emit(&counters);
         let expected = Counts {
             samples: 1,
             samples_missed: 3,
@@ -211,6 +253,7 @@ mod tests {
             gpus_down: 1,
             library_faults: 1,
             samples_refused: 1,
+            schedulers_silent: 1,
         };
         assert_eq!(counters.read(), expected);
     }

@@ -21,13 +21,14 @@ mod table;
 use crate::app;
 use crate::config::Config;
 use crate::events::Counters;
-use crate::sample::Sampler;
+use crate::sample::{SETTLE, Sampler};
 use gpuledger_proto::catalogue::{self, MetricId, Unit};
 use gpuledger_proto::frame::{DeviceFrame, Frame, Gpu, Host, Inventory, Share};
 use gpuledger_proto::reading::{Absence, Reading};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Between the two samples: CPU time is counted in hundredths of a second.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -91,8 +92,11 @@ struct Row {
 /// Samples this node twice and reports the second sample.
 pub fn run(config: &Config) -> std::io::Result<Report> {
     let config = Config { sample_interval_ms: INTERVAL_MS, ..config.clone() };
-    let mut sampler = app::build_sampler(&config, Arc::<Counters>::default())?;
+    let stop = CancellationToken::new();
+    let (mut sampler, board) = app::build_sampler(&config, Arc::<Counters>::default(), stop.clone())?;
+    let _ends = stop.drop_guard();
     sampler.settle();
+    board.settle(SETTLE);
     let first = sampler.sample();
     std::thread::sleep(PAUSE);
     let second = sampler.sample();

@@ -176,7 +176,7 @@ mod tests {
     struct Nobody;
 
     impl Workload for Nobody {
-        fn holding(&mut self, _pids: &[u32]) -> Reading<Holding> {
+        fn holding(&mut self, _processes: Reading<Vec<u32>>) -> Reading<Holding> {
             Reading::Value(Vec::new())
         }
     }
@@ -193,7 +193,7 @@ mod tests {
     fn sampler(machine: &Machine, clock: &Arc<JumpingClock>) -> Sampler {
         let counters = Arc::<Counters>::default();
         let keeper = Keeper::start(machine.clone(), Pauses::default()).unwrap();
-        let roster = Roster::new(keeper, Box::new(|| Box::new(Nobody)), Arc::clone(&counters));
+        let roster = Roster::new(keeper, Box::new(|_| Box::new(Nobody)), Arc::clone(&counters));
         let host = (Box::new(FixedHost) as Box<dyn Source + Send>, Host::default());
         let mut sampler = Sampler::new(clock.clone(), 2_500, host, roster, counters);
         sampler.settle();

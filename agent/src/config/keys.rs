@@ -56,6 +56,12 @@ keys! {
         "Where the host's processes are looked up, to find the users of a GPU. In a container: the\nmount point of the host's /proc.";
     PasswdPath: "passwd_path", Text, Some("/etc/passwd"), "",
         "Where user names are looked up.";
+    CgroupPath: "cgroup_path", Text, Some("/sys/fs/cgroup"), "",
+        "Where control groups are, to see the start and end of Slurm's jobs.";
+    SlurmConf: "slurm_conf", Text, None, "/etc/slurm/slurm.conf",
+        "Slurm's configuration, by which its jobs are found. Default: SLURM_CONF, or where Slurm\nusually has it; without one there is no Slurm here.";
+    KubeletSocket: "kubelet_socket", Text, Some("/var/lib/kubelet/pod-resources/kubelet.sock"), "",
+        "The kubelet's pod-resources socket, by which the pods that hold GPUs are found.";
     LogLevel: "log_level", Text, Some("info"), "",
         "What is logged to standard error: error, warn, info, debug or trace.";
     TlsCa: "tls.ca", Text, Some("/etc/gpuledger/tls/ca.pem"), "",

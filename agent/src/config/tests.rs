@@ -46,6 +46,7 @@ fn the_example_file_with_everything_commented_in_is_valid_and_says_the_defaults(
     let expected = Config {
         node: from_example.node.clone(),
         nvml_library: from_example.nvml_library.clone(),
+        slurm_conf: from_example.slurm_conf.clone(),
         ..defaults
     };
     assert_eq!(from_example, expected);

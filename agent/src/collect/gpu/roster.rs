@@ -27,7 +27,7 @@ const GPUS_MAX: usize = DEVICES_PER_NODE_MAX - 1;
 const ANSWERS_MAX: usize = GPUS_MAX * 2;
 
 /// Makes the workload source of a GPU.
-pub type WorkloadFactory = Box<dyn Fn() -> Box<dyn Workload> + Send>;
+pub type WorkloadFactory = Box<dyn Fn(&Gpu) -> Box<dyn Workload> + Send>;
 
 /// What a GPU gave, whether it gave anything or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,7 +235,7 @@ impl Roster {
             generation: open.generation,
             uuid: slot.gpu.uuid.clone(),
             library: Arc::clone(&open.library),
-            workload: (self.workload)(),
+            workload: (self.workload)(&slot.gpu),
             answers: self.answer.clone(),
         };
         // Without a thread (the system has no more) the GPU is down and tried again next time.

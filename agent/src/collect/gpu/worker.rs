@@ -119,10 +119,7 @@ fn sample<'l>(
     };
     let mut readings = Readings::default();
     source.read(&mut readings)?;
-    let holding = match readings.processes.take() {
-        Some(Reading::Value(pids)) => workload.holding(&pids),
-        Some(Reading::Absent(reason)) => Reading::Absent(reason),
-        None => Reading::Absent(Absence::Unsupported),
-    };
+    let processes = readings.processes.take().unwrap_or(Reading::Absent(Absence::Unsupported));
+    let holding = workload.holding(processes);
     Ok(GpuSample { readings, holding })
 }

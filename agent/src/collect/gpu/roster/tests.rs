@@ -12,7 +12,7 @@ const IMPATIENCE: Duration = Duration::from_millis(400);
 struct Nobody;
 
 impl Workload for Nobody {
-    fn holding(&mut self, _pids: &[u32]) -> Reading<Holding> {
+    fn holding(&mut self, _processes: Reading<Vec<u32>>) -> Reading<Holding> {
         Reading::Value(Vec::new())
     }
 }
@@ -24,7 +24,7 @@ fn roster(machine: &Machine) -> Roster {
         rescan: Duration::from_millis(1),
     };
     let keeper = Keeper::start(machine.clone(), pauses).unwrap();
-    let mut roster = Roster::new(keeper, Box::new(|| Box::new(Nobody)), Arc::default());
+    let mut roster = Roster::new(keeper, Box::new(|_| Box::new(Nobody)), Arc::default());
     roster.settle(PATIENCE);
     roster
 }
@@ -173,7 +173,7 @@ fn a_library_that_hangs_while_it_opens_is_not_waited_for_and_joins_later() {
     let machine = Machine::with(&[("GPU-a", Mood::Well(100))]);
     machine.hang_openings(true);
     let keeper = Keeper::start(machine.clone(), Pauses::default()).unwrap();
-    let mut roster = Roster::new(keeper, Box::new(|| Box::new(Nobody)), Arc::default());
+    let mut roster = Roster::new(keeper, Box::new(|_| Box::new(Nobody)), Arc::default());
     roster.settle(Duration::from_millis(20));
     assert_eq!(roster.fault(), Some(&LibraryFault::Hangs));
     assert!(sample(&mut roster, PATIENCE).is_empty());
