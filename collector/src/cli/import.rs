@@ -42,10 +42,11 @@ pub async fn assets(task: ImportAssets) -> Result<(), Failure> {
     // A file that is wrong must not leave a new, empty ledger behind.
     let text = std::fs::read_to_string(&task.file)
         .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", task.file.display())))?;
-    fleet::assets_csv::read_assets(&task.file, text.trim_start_matches('\u{feff}'))
+    let text = text.trim_start_matches('\u{feff}');
+    let entries = fleet::holdings::read_assets(&task.file, text, fleet::locale::Locale::ISO)
         .map_err(|error| Failure::Usage(format!("{error}\nNothing was imported.")))?;
     let ledger = task.ledger.open(Access::Write).await?.ledger;
-    let count = costing::import_assets(ledger.as_ref(), &task.file).await.map_err(|error| match error {
+    costing::import_assets(ledger.as_ref(), &entries).await.map_err(|error| match error {
         ImportAssetsError::File(error) => Failure::Usage(format!("{error}\nNothing was imported.")),
         ImportAssetsError::Ledger(error) => error.into(),
     })?;
@@ -54,7 +55,7 @@ pub async fn assets(task: ImportAssets) -> Result<(), Failure> {
         out,
         "{}: {} assets are in the register of {}.",
         task.file.display(),
-        grouped(count.into(), 0),
+        grouped(entries.len().into(), 0),
         task.ledger.location
     )?;
     Ok(out.flush()?)

@@ -32,7 +32,7 @@ pub fn check(config: &Config) -> Result<(), Failure> {
     let register = match &config.fleet {
         Some(path) => {
             let fleet = Fleet::load(path).map_err(|error| Failure::Usage(error.to_string()))?;
-            let (sites, assets, prices) = (fleet.sites.len(), fleet.assets.len(), fleet.prices.len());
+            let (sites, assets, prices) = (fleet.sites.len(), fleet.holdings.entries.len(), fleet.prices.len());
             format!("{}: {sites} sites, {assets} assets, {prices} rent prices", path.display())
         }
         None => "none: nothing has a cost".to_owned(),

@@ -1,10 +1,10 @@
 //! Assets that the ledger keeps, beside those of the register file.
 
 use super::CostingError;
-use crate::fleet::{self, Fleet, FleetError, assets_csv};
+use crate::fleet::holdings::{from_document, to_document};
+use crate::fleet::{Entry, Fleet, FleetError, Holdings};
 use gpuledger_ledger::{Ledger, LedgerError, StoredAsset};
 use gpuledger_tco::asset::Asset;
-use std::path::Path;
 
 /// Why assets could not be imported; nothing was stored.
 #[derive(Debug, thiserror::Error)]
@@ -15,27 +15,27 @@ pub enum ImportAssetsError {
     Ledger(#[from] LedgerError),
 }
 
-/// Reads a file of assets and stores all of them or none. Returns how many.
-pub async fn import_assets(ledger: &dyn Ledger, path: &Path) -> Result<usize, ImportAssetsError> {
-    let assets = assets_csv::read_assets(path, &fleet::read_file(path)?)?;
-    let stored = |asset: &Asset| -> Result<StoredAsset, FleetError> {
-        Ok(StoredAsset { serial: asset.serial.clone(), document: assets_csv::to_document(asset)? })
+/// Stores all of these assets or none.
+pub async fn import_assets(ledger: &dyn Ledger, entries: &[Entry]) -> Result<(), ImportAssetsError> {
+    let stored = |entry: &Entry| -> Result<StoredAsset, FleetError> {
+        Ok(StoredAsset { serial: entry.item.serial.clone(), document: to_document(entry)? })
     };
-    let stored = assets.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
-    ledger.put_assets(stored).await?;
-    Ok(assets.len())
+    let stored = entries.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+    Ok(ledger.put_assets(stored).await?)
 }
 
-/// Assets of the register and those imported into the ledger.
-pub async fn all(ledger: &dyn Ledger, fleet: &Fleet) -> Result<Vec<Asset>, CostingError> {
-    let mut assets = fleet.assets.clone();
+/// What the register says was bought, and what was imported into the ledger.
+pub async fn holdings(ledger: &dyn Ledger, fleet: &Fleet) -> Result<Holdings, CostingError> {
+    let mut imported = Vec::new();
     for stored in ledger.assets().await? {
-        let asset = assets_csv::from_document(&stored.serial, &stored.document)?;
-        if let Some(known) = fleet.assets.iter().find(|known| known.serial == asset.serial) {
-            let (register, ledger) = (known.source.clone(), asset.source);
-            return Err(CostingError::AssetTwice { serial: asset.serial, register, ledger });
-        }
-        assets.push(asset);
+        imported.push(from_document(&stored.serial, &stored.document)?);
     }
-    Ok(assets)
+    let mut holdings = fleet.holdings.clone();
+    holdings.join(imported)?;
+    Ok(holdings)
+}
+
+/// The engine's assets of both.
+pub async fn all(ledger: &dyn Ledger, fleet: &Fleet) -> Result<Vec<Asset>, CostingError> {
+    Ok(holdings(ledger, fleet).await?.assets()?)
 }

@@ -15,7 +15,7 @@ use gpuledger_tco::statement::{GroupBy, Statement};
 use gpuledger_tco::{Inputs, TcoError, evaluate};
 use jiff::Timestamp;
 
-pub use assets::{ImportAssetsError, import_assets};
+pub use assets::{ImportAssetsError, holdings, import_assets};
 pub use gpuledger_tco::calendar::Period;
 pub use month::MonthCosts;
 
@@ -33,11 +33,6 @@ pub enum CostingError {
         "node {node} fits no [[node]] of the register, which has several sites; add one with its name and site"
     )]
     NoSite { node: String },
-    #[error(
-        "asset {serial} stands in the register ({register}) and in the ledger ({ledger}): \
-         take it out of the register, or give one of them another serial"
-    )]
-    AssetTwice { serial: String, register: String, ledger: String },
 }
 
 impl CostingError {

@@ -1,6 +1,9 @@
 //! A small ledger and a small register, joined.
 
 use super::*;
+use crate::fleet::holdings::read_assets;
+use crate::fleet::locale::Locale;
+use crate::fleet::read_file;
 use gpuledger_ledger::sqlite::SqliteLedger;
 use gpuledger_ledger::{GpuHour, GpuHourKey, NodeCommit, NodeHour, OwnerKey, StoredAsset};
 use gpuledger_proto::frame::{Gpu, Host, Inventory, Owner, OwnerKind};
@@ -97,6 +100,13 @@ async fn rows_and_register_make_a_statement_by_owner() {
     assert!(statement.notes.iter().any(|note| note.starts_with("2 GPUs of gpu-01 have no asset")));
 }
 
+/// Reads a file of assets and stores all of it.
+async fn import(ledger: &SqliteLedger, path: &Path) -> Result<usize, ImportAssetsError> {
+    let entries = read_assets(path, &read_file(path)?, Locale::ISO)?;
+    import_assets(ledger, &entries).await?;
+    Ok(entries.len())
+}
+
 #[tokio::test]
 async fn assets_of_the_register_and_of_the_ledger_both_count_and_never_twice() {
     let folder = tempfile::tempdir().unwrap();
@@ -104,7 +114,7 @@ async fn assets_of_the_register_and_of_the_ledger_both_count_and_never_twice() {
     let csv = folder.path().join("assets.csv");
     let text = "serial,node,gpus,cost,currency,life_months,in_service\nSN2,gpu-02,8,7440,EUR,1,2026-10-01\n";
     std::fs::write(&csv, text).unwrap();
-    import_assets(&ledger, &csv).await.unwrap();
+    import(&ledger, &csv).await.unwrap();
     let asset = "[[asset]]\nserial = \"SN1\"\nnode = \"gpu-01\"\ngpus = 2\ncost = \"744\"\nlife_months = 1\n\
         in_service = 2026-10-01\n";
     let with_asset = fleet(folder.path(), &format!("{REGISTER}{asset}"));
@@ -118,7 +128,7 @@ async fn assets_of_the_register_and_of_the_ledger_both_count_and_never_twice() {
     assert_eq!(depreciation, ["depreciation/SN1/gpu-01 2.00", "depreciation/SN2/gpu-02 20.00"]);
     let same = fleet(folder.path(), &format!("{REGISTER}{asset}").replace("SN1", "SN2"));
     let error = statement(&ledger, &same, two_hours(), GroupBy::Node).await.unwrap_err();
-    assert!(matches!(error, CostingError::AssetTwice { .. }) && error.is_input(), "{error}");
+    assert!(matches!(error, CostingError::Register(_)) && error.is_input(), "{error}");
 }
 
 #[tokio::test]
@@ -178,11 +188,11 @@ async fn one_bad_line_in_a_file_of_assets_stores_none_of_it() {
     let text = "\u{feff}serial,node,cost,currency,life_months,in_service\n\
         SN1,gpu-01,100,EUR,12,2026-10-01\nSN2,gpu-01,100,EUR,12,2026-10-01\n";
     std::fs::write(&csv, text.replace("SN1", "SN3").replace("SN2,gpu-01,100", "SN4,gpu-01,1OO")).unwrap();
-    let error = import_assets(&ledger, &csv).await.unwrap_err().to_string();
+    let error = import(&ledger, &csv).await.unwrap_err().to_string();
     assert!(error.ends_with("assets.csv:3: column cost: \"1OO\" is not a number; expected digits with a point and no separators, such as 1234.50"), "{error}");
     assert_eq!(ledger.assets().await.unwrap(), []);
     std::fs::write(&csv, text).unwrap();
-    assert_eq!(import_assets(&ledger, &csv).await.unwrap(), 2);
-    assert_eq!(import_assets(&ledger, &csv).await.unwrap(), 2, "again replaces them");
+    assert_eq!(import(&ledger, &csv).await.unwrap(), 2);
+    assert_eq!(import(&ledger, &csv).await.unwrap(), 2, "again replaces them");
     assert_eq!(ledger.assets().await.unwrap().len(), 2);
 }

@@ -1,20 +1,15 @@
 //! CSV with a header: cells by column name, and errors that name file, line and column.
 
 use super::error::{FleetError, suggestion};
+use super::facts::{Facts, Key};
+use super::locale::Locale;
 use jiff::civil::Date;
 use rust_decimal::Decimal;
 use std::path::Path;
 
 /// A number as plain digits with a point: no exponents, thousands separators or signs of currency.
 pub fn plain_decimal(text: &str) -> Result<Decimal, String> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let plain = digits.starts_with(|c: char| c.is_ascii_digit())
-        && digits.ends_with(|c: char| c.is_ascii_digit())
-        && digits.chars().all(|c| c.is_ascii_digit() || c == '.');
-    let number = if plain { Decimal::from_str_exact(text).ok() } else { None };
-    number.ok_or_else(|| {
-        format!("{text:?} is not a number; expected digits with a point and no separators, such as 1234.50")
-    })
+    Locale::ISO.number(text)
 }
 
 /// A table read from a file.
@@ -23,17 +18,27 @@ pub struct Table {
     pub path: String,
     columns: Vec<String>,
     rows: Vec<(u64, csv::StringRecord)>,
+    locale: Locale,
 }
 
 impl Table {
+    /// A file of the register.
     pub fn read(path: &Path, text: &str) -> Result<Self, FleetError> {
+        Self::read_as(path, text, Locale::ISO)
+    }
+
+    /// A file as somebody else has it.
+    pub fn read_as(path: &Path, text: &str, locale: Locale) -> Result<Self, FleetError> {
         let path = path.display().to_string();
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+        let delimiter = u8::try_from(locale.delimiter).unwrap_or(b',');
+        let mut reader =
+            csv::ReaderBuilder::new().trim(csv::Trim::All).delimiter(delimiter).from_reader(text.as_bytes());
         let fail = |error: &csv::Error| {
             let line = error.position().map_or(1, csv::Position::line);
             let message = match error.kind() {
                 csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                    format!("has {len} cells; expected {expected_len} as in the header")
+                    let why = mixed(text, line, locale);
+                    format!("has {len} cells; expected {expected_len} as in the header{why}")
                 }
                 _ => error.to_string(),
             };
@@ -47,16 +52,30 @@ impl Table {
                 "is empty; expected a header line with the names of the columns",
             ));
         }
-        let mut rows = Vec::new();
+        let mut table = Self { path: path.clone(), columns, rows: Vec::new(), locale };
+        if let Some(message) = table.other_signs() {
+            return Err(FleetError::new(table.place(1), message));
+        }
         for record in reader.records() {
             let record = record.map_err(|e| fail(&e))?;
-            rows.push((record.position().map_or(0, csv::Position::line), record));
+            table.rows.push((record.position().map_or(0, csv::Position::line), record));
         }
-        Ok(Self { path, columns, rows })
+        Ok(table)
+    }
+
+    /// Rows that are held already, as [`Locale::ISO`] writes them.
+    pub fn held(path: &str, columns: Vec<String>, rows: Vec<Vec<String>>) -> Self {
+        let rows = (1..).zip(rows.into_iter().map(csv::StringRecord::from)).collect();
+        Self { path: path.to_owned(), columns, rows, locale: Locale::ISO }
     }
 
     fn place(&self, line: u64) -> String {
         format!("{}:{line}", self.path)
+    }
+
+    /// Names of the columns.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(String::as_str)
     }
 
     /// Position of a column that must be there.
@@ -69,10 +88,18 @@ impl Table {
     }
 
     fn columns_message(&self, name: &str, known: &[&str]) -> String {
-        if self.columns.len() == 1 && known[0].contains(';') {
-            return "the file is separated by semicolons; expected commas".to_owned();
-        }
         format!("the columns are {}; {}", known.join(", "), suggestion(name, known))
+    }
+
+    /// What to say of a header whose cells other signs separate.
+    fn other_signs(&self) -> Option<String> {
+        const SIGNS: [(char, &str); 3] = [(',', "commas"), (';', "semicolons"), ('\t', "tabs")];
+        let [only] = &self.columns[..] else { return None };
+        let own = SIGNS.iter().find(|(sign, _)| *sign == self.locale.delimiter);
+        let own = own.map_or("the sign that was named", |(_, name)| name);
+        let mut others = SIGNS.iter().filter(|(sign, _)| *sign != self.locale.delimiter);
+        let (_, other) = others.find(|(sign, _)| only.contains(*sign))?;
+        Some(format!("the file is separated by {other}; expected {own}"))
     }
 
     /// Refuses columns beside those that are known, and those named twice.
@@ -103,11 +130,6 @@ pub struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// "assets.csv line 4".
-    pub fn place(&self) -> String {
-        format!("{} line {}", self.table.path, self.line)
-    }
-
     pub fn error(&self, message: impl Into<String>) -> FleetError {
         FleetError::new(self.table.place(self.line), message)
     }
@@ -132,25 +154,76 @@ impl<'a> Row<'a> {
         self.get(column).ok_or_else(|| self.cell_error(column, "is empty"))
     }
 
-    pub fn decimal(&self, column: &str) -> Result<Option<Decimal>, FleetError> {
-        let parse = |text| plain_decimal(text).map_err(|message| self.cell_error(column, message));
+    fn parse<T>(
+        &self,
+        column: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, FleetError> {
+        let parse = |text| parse(text).map_err(|message| self.cell_error(column, message));
         self.get(column).map(parse).transpose()
     }
+}
 
-    pub fn count(&self, column: &str) -> Result<Option<u32>, FleetError> {
-        let parse = |text: &str| {
-            text.parse().map_err(|_| self.cell_error(column, format!("{text:?} is not a whole number")))
-        };
-        self.get(column).map(parse).transpose()
+impl Facts for Row<'_> {
+    fn place(&self) -> String {
+        format!("{} line {}", self.table.path, self.line)
     }
 
-    pub fn date(&self, column: &str) -> Result<Date, FleetError> {
-        let text = self.need(column)?;
-        text.parse().ok().filter(|_| text.len() == 10).ok_or_else(|| {
-            self.cell_error(
-                column,
-                format!("{text:?} is not a day; expected year, month and day, such as 2026-01-15"),
-            )
+    fn wrong(&self, message: String) -> FleetError {
+        self.error(message)
+    }
+
+    fn wrong_at(&self, key: Key, message: String) -> FleetError {
+        self.cell_error(key, message)
+    }
+
+    fn missing(&self, key: Key, _: &str) -> FleetError {
+        self.need(key).err().unwrap_or_else(|| self.cell_error(key, "is empty"))
+    }
+
+    fn has(&self, key: Key) -> bool {
+        self.get(key).is_some()
+    }
+
+    fn text(&self, key: Key) -> Result<Option<String>, FleetError> {
+        Ok(self.get(key).map(str::to_owned))
+    }
+
+    fn number(&self, key: Key) -> Result<Option<Decimal>, FleetError> {
+        self.parse(key, |text| self.table.locale.number(text))
+    }
+
+    fn amount(&self, key: Key) -> Result<Option<Decimal>, FleetError> {
+        self.number(key)
+    }
+
+    fn count(&self, key: Key, max: u32) -> Result<Option<u32>, FleetError> {
+        self.parse(key, |text| {
+            let count = text.parse::<u32>().map_err(|_| format!("{text:?} is not a whole number"))?;
+            if count <= max { Ok(count) } else { Err(format!("expected a whole number from 0 to {max}")) }
         })
+    }
+
+    fn date(&self, key: Key) -> Result<Option<Date>, FleetError> {
+        self.parse(key, |text| self.table.locale.date(text))
+    }
+
+    fn flag(&self, key: Key) -> Result<Option<bool>, FleetError> {
+        self.parse(key, |text| match text {
+            "true" | "yes" => Ok(true),
+            "false" | "no" => Ok(false),
+            _ => Err(format!("{text:?} is neither; expected true or false")),
+        })
+    }
+}
+
+/// Why a line has other cells than the header, where its signs say so.
+fn mixed(text: &str, line: u64, locale: Locale) -> &'static str {
+    let number = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);
+    let line = text.lines().nth(number).unwrap_or_default();
+    match locale.delimiter {
+        ',' if line.contains(';') => ": this line is separated by semicolons, the header by commas",
+        ';' if line.contains(',') => ": this line is separated by commas, the header by semicolons",
+        _ => "",
     }
 }

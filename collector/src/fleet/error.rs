@@ -10,7 +10,7 @@ pub struct FleetError {
 }
 
 impl FleetError {
-    pub(super) fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(place: impl Into<String>, message: impl Into<String>) -> Self {
         Self { place: place.into(), message: message.into() }
     }
 }

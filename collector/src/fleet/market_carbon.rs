@@ -32,9 +32,8 @@ impl MarketCarbon {
         let part = |contract: &CarbonContract| {
             let covered = days(contract.from.max(from), contract.to.min(to));
             let whole = days(contract.from, contract.to);
-            let share = covered.checked_div(whole).unwrap_or_default();
-            let kwh = contract.instrument.kwh.checked_mul(share).unwrap_or_default();
-            Instrument { kwh, ..contract.instrument.clone() }
+            let kwh = contract.instrument.kwh.checked_mul(covered).and_then(|kwh| kwh.checked_div(whole));
+            Instrument { kwh: kwh.unwrap_or_default(), ..contract.instrument.clone() }
         };
         self.contracts.iter().map(part).filter(|instrument| !instrument.kwh.is_zero()).collect()
     }

@@ -7,14 +7,20 @@
 //!
 //! [`Fleet::load`] reads it all; nothing is opened later.
 
-pub mod assets_csv;
-mod cells;
+pub(crate) mod cells;
+pub mod centres;
+mod costs;
 mod error;
+pub(crate) mod facts;
 pub mod holdings;
 mod hourly_csv;
+pub mod locale;
 mod market_carbon;
+mod models;
+mod nodes;
 pub(crate) mod pattern;
-mod prices_csv;
+pub mod prices;
+pub mod rates;
 mod read;
 mod renting;
 mod section;
@@ -27,7 +33,6 @@ pub use holdings::{Entry, Holdings};
 pub use market_carbon::{CarbonContract, MarketCarbon};
 pub use renting::{Comparison, RentTerms};
 
-use gpuledger_tco::asset::Asset;
 use gpuledger_tco::centres::Rule;
 use gpuledger_tco::decide::{Way, market};
 use gpuledger_tco::exchange::Rates;
@@ -39,7 +44,8 @@ use gpuledger_tco::usage::Declared;
 use jiff::tz::TimeZone;
 use pattern::Pattern;
 use rust_decimal::Decimal;
-use std::path::Path;
+use section::{Field, Section};
+use std::path::{Path, PathBuf};
 
 /// Largest file that is read: a year of hourly prices is below one MiB.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -56,8 +62,6 @@ pub struct Fleet {
     pub nodes: Vec<NodeRule>,
     /// What the file alone says was bought; [`Holdings::join`] adds what the ledger keeps.
     pub holdings: Holdings,
-    /// The engine's assets of these holdings.
-    pub assets: Vec<Asset>,
     pub overheads: Vec<Overhead>,
     /// In their own currencies.
     pub prices: Vec<RentPrice>,
@@ -75,6 +79,37 @@ pub struct Fleet {
     pub market: Option<market::Terms>,
     /// Business models to compare, by name.
     pub models: Vec<(String, Way)>,
+}
+
+/// The register file while it is read: what other parts refer to.
+struct Root<'a> {
+    section: Section<'a>,
+    folder: &'a Path,
+    currency: Currency,
+    /// At least one.
+    sites: Vec<Site>,
+}
+
+impl<'a> Root<'a> {
+    /// The files that a key names, relative to the register's folder.
+    fn files(&self, key: &'static str) -> Result<Vec<(PathBuf, Field<'a>)>, FleetError> {
+        let Some(field) = self.section.get(key) else { return Ok(Vec::new()) };
+        Ok(field.texts()?.into_iter().map(|name| (self.folder.join(name), field.clone())).collect())
+    }
+
+    /// Position of the site that a table names; the only site where it names none.
+    fn site_of(&self, section: &Section<'_>) -> Result<usize, FleetError> {
+        let names = || self.sites.iter().map(|site| site.name.as_str()).collect::<Vec<_>>().join(", ");
+        match section.get("site") {
+            Some(field) => {
+                let name = field.text()?;
+                let unknown = || field.error(format!("there is no site {name:?}; the sites are {}", names()));
+                self.sites.iter().position(|site| site.name == name).ok_or_else(unknown)
+            }
+            None if self.sites.len() == 1 => Ok(0),
+            None => Err(section.error(format!("site is missing; the sites are {}", names()))),
+        }
+    }
 }
 
 /// What the register says of the nodes whose name fits.
@@ -101,7 +136,6 @@ impl Fleet {
             sites: vec![site::unnamed()],
             nodes: Vec::new(),
             holdings: Holdings::default(),
-            assets: Vec::new(),
             overheads: Vec::new(),
             prices: Vec::new(),
             rent_terms: Vec::new(),

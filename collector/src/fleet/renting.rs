@@ -1,10 +1,14 @@
 //! What is assumed where owning is held against renting: the terms of offers beside their price, the
 //! horizon, what free hours would have earned, and business models.
 
-use super::Fleet;
+use super::error::FleetError;
+use super::facts::{Facts as _, Key};
 use super::pattern::Pattern;
+use super::section::Section;
+use super::{Fleet, Root};
 use gpuledger_tco::TcoError;
-use gpuledger_tco::decide::Offer;
+use gpuledger_tco::decide::way::YEARS_MAX;
+use gpuledger_tco::decide::{Offer, market};
 use gpuledger_tco::rent::RentPrice;
 use rust_decimal::Decimal;
 
@@ -102,4 +106,107 @@ impl Fleet {
             source,
         })
     }
+}
+
+const TERMS_KEYS: [&str; 8] =
+    ["offer", "throughput", "goodput", "idle", "support", "egress_per_month", "storage_per_month", "trend"];
+const COMPARISON_KEYS: [&str; 10] = [
+    "years",
+    "discount",
+    "tax_rate",
+    "availability",
+    "goodput",
+    "utilization",
+    "residual",
+    "kw",
+    "idle_kw",
+    "seed",
+];
+const MARKET_KEYS: [&str; 3] = ["fee", "sold", "cost_per_hour"];
+
+/// `[[rent_terms]]`.
+pub(super) fn rent_terms(root: &Root<'_>) -> Result<Vec<RentTerms>, FleetError> {
+    let terms = |section: &Section<'_>| {
+        let above_zero = |key: Key, number: Option<Decimal>| match number {
+            Some(number) if number.is_zero() => {
+                Err(section.wrong_at(key, "expected more than zero".to_owned()))
+            }
+            number => Ok(number.unwrap_or(Decimal::ONE)),
+        };
+        let idle = section.share("idle")?.unwrap_or_default();
+        if idle == Decimal::ONE {
+            let message = "1 is all of the paid hours: expected less than 1, such as 0.1";
+            return Err(section.wrong_at("idle", message.to_owned()));
+        }
+        Ok(RentTerms {
+            offer: Pattern::new(&section.need_text("offer", "\"aws *\"")?),
+            throughput: above_zero("throughput", section.quantity("throughput")?)?,
+            goodput: above_zero("goodput", section.share("goodput")?)?,
+            idle,
+            support: section.share("support")?.unwrap_or_default(),
+            egress_per_month: section.price("egress_per_month")?.unwrap_or_default(),
+            storage_per_month: section.price("storage_per_month")?.unwrap_or_default(),
+            trend: change(section, "trend")?.unwrap_or_default(),
+            source: section.place(),
+        })
+    };
+    root.section.list("rent_terms", &TERMS_KEYS)?.iter().map(terms).collect()
+}
+
+/// A change of a price: no price falls by more than all of it.
+fn change(section: &Section<'_>, key: Key) -> Result<Option<Decimal>, FleetError> {
+    section.within(
+        key,
+        (Decimal::NEGATIVE_ONE, Decimal::ONE),
+        "a change a year from -1 to 1: 15 % down is -0.15",
+    )
+}
+
+/// `[comparison]`.
+pub(super) fn comparison(root: &Root<'_>, discount: Decimal) -> Result<Comparison, FleetError> {
+    let unsaid = Comparison::unsaid(discount);
+    let Some(field) = root.section.get("comparison") else { return Ok(unsaid) };
+    let section = field.section(&COMPARISON_KEYS)?;
+    let section = section.ok_or_else(|| field.error("expected a table, headed [comparison]"))?;
+    let years = section.count("years", YEARS_MAX)?.unwrap_or(unsaid.years);
+    if years == 0 {
+        return Err(section.wrong_at("years", format!("expected 1 to {YEARS_MAX}")));
+    }
+    let (kw, idle_kw) = (section.quantity("kw")?, section.quantity("idle_kw")?);
+    if let (Some(kw), Some(idle)) = (kw, idle_kw)
+        && idle > kw
+    {
+        return Err(section.wrong_at("idle_kw", format!("{idle} is more than in use, {kw}")));
+    }
+    Ok(Comparison {
+        years,
+        discount: section.share("discount")?.unwrap_or(unsaid.discount),
+        tax_rate: section.share("tax_rate")?.unwrap_or_default(),
+        availability: section.share("availability")?.unwrap_or(Decimal::ONE),
+        goodput: section.share("goodput")?.unwrap_or(Decimal::ONE),
+        utilization: section.share("utilization")?,
+        residual: section.share("residual")?,
+        kw,
+        idle_kw,
+        seed: section.count("seed", u32::MAX)?.map_or(unsaid.seed, u64::from),
+        source: section.place(),
+    })
+}
+
+/// `[market]`.
+pub(super) fn market(root: &Root<'_>) -> Result<Option<market::Terms>, FleetError> {
+    let Some(field) = root.section.get("market") else { return Ok(None) };
+    let section = field.section(&MARKET_KEYS)?;
+    let section = section.ok_or_else(|| field.error("expected a table, headed [market]"))?;
+    let share = |key: Key, example: &str| section.share(key)?.ok_or_else(|| section.missing(key, example));
+    Ok(Some(market::Terms {
+        fee: share("fee", "0.2")?,
+        sold: share("sold", "0.5")?,
+        cost_per_hour: section.price("cost_per_hour")?.unwrap_or_default(),
+    }))
+}
+
+#[cfg(test)]
+pub(super) fn every_key() -> Vec<&'static str> {
+    [&TERMS_KEYS[..], &COMPARISON_KEYS, &MARKET_KEYS].concat()
 }

@@ -2,7 +2,8 @@
 
 use super::cells::plain_decimal;
 use super::error::{FleetError, suggestion};
-use gpuledger_tco::money::{Currency, Money};
+use super::facts::{Facts, Key};
+use gpuledger_tco::money::Currency;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
@@ -17,7 +18,13 @@ pub struct Source<'a> {
     pub text: &'a str,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    pub fn parse(self) -> Result<Spanned<DeTable<'a>>, FleetError> {
+        DeTable::parse(self.text).map_err(|error| {
+            self.error(error.span().map_or(1, |span| self.line(span.start)), error.message())
+        })
+    }
+
     pub fn line(&self, at: usize) -> usize {
         self.text.get(..at).map_or(1, |before| before.matches('\n').count() + 1)
     }
@@ -64,11 +71,6 @@ impl<'a> Section<'a> {
         Ok(Self { source, name: name.to_owned(), line: source.line(start), table })
     }
 
-    /// Where the table begins, for sources of amounts.
-    pub fn place(&self) -> String {
-        format!("{} line {}", self.source.path, self.line)
-    }
-
     pub fn error(&self, message: impl Into<String>) -> FleetError {
         self.source.error(self.line, prefix(&self.name) + &message.into())
     }
@@ -108,12 +110,61 @@ impl<'a> Section<'a> {
     }
 }
 
+impl Facts for Section<'_> {
+    fn place(&self) -> String {
+        format!("{} line {}", self.source.path, self.line)
+    }
+
+    fn wrong(&self, message: String) -> FleetError {
+        self.error(message)
+    }
+
+    fn wrong_at(&self, key: Key, message: String) -> FleetError {
+        match self.get(key) {
+            Some(field) => field.error(message),
+            None => self.error(format!("{key}: {message}")),
+        }
+    }
+
+    fn missing(&self, key: Key, example: &str) -> FleetError {
+        self.error(format!("{key} is missing; add {key} = {example}"))
+    }
+
+    fn has(&self, key: Key) -> bool {
+        self.get(key).is_some()
+    }
+
+    fn text(&self, key: Key) -> Result<Option<String>, FleetError> {
+        self.get(key).map(|field| field.text().map(str::to_owned)).transpose()
+    }
+
+    fn number(&self, key: Key) -> Result<Option<Decimal>, FleetError> {
+        self.get(key).map(|field| field.decimal()).transpose()
+    }
+
+    fn amount(&self, key: Key) -> Result<Option<Decimal>, FleetError> {
+        self.get(key).map(|field| field.amount()).transpose()
+    }
+
+    fn count(&self, key: Key, max: u32) -> Result<Option<u32>, FleetError> {
+        self.get(key).map(|field| field.count(max)).transpose()
+    }
+
+    fn date(&self, key: Key) -> Result<Option<Date>, FleetError> {
+        self.get(key).map(|field| field.date()).transpose()
+    }
+
+    fn flag(&self, key: Key) -> Result<Option<bool>, FleetError> {
+        self.get(key).map(|field| field.boolean()).transpose()
+    }
+}
+
 /// One key and its value.
 #[derive(Debug, Clone)]
 pub struct Field<'a> {
     source: Source<'a>,
     section: String,
-    pub key: &'static str,
+    pub key: &'a str,
     line: usize,
     pub value: &'a Spanned<DeValue<'a>>,
 }
@@ -134,6 +185,42 @@ impl<'a> Field<'a> {
             DeValue::String(_) => Err(self.error("is empty")),
             other => Err(self.error(format!("expected a text in quotes, not {}", other.type_str()))),
         }
+    }
+
+    /// A text, or a list of them.
+    pub fn texts(&self) -> Result<Vec<&'a str>, FleetError> {
+        let DeValue::Array(items) = self.value.get_ref() else { return Ok(vec![self.text()?]) };
+        let text = |item: &'a Spanned<DeValue<'a>>| self.item(item).text();
+        items.iter().map(text).collect()
+    }
+
+    /// A list of days.
+    pub fn dates(&self) -> Result<Vec<Date>, FleetError> {
+        let DeValue::Array(items) = self.value.get_ref() else {
+            return Err(self.error("expected a list of days, such as [2026-12-25, 2026-12-26]"));
+        };
+        items.iter().map(|item| self.item(item).date()).collect()
+    }
+
+    /// One value of a list, with its own line.
+    fn item(&self, item: &'a Spanned<DeValue<'a>>) -> Self {
+        Self { line: self.source.line(item.span().start), value: item, ..self.clone() }
+    }
+
+    /// The values of a table whose keys are names of the user's, in the order of the file.
+    pub fn named(&self, example: &str) -> Result<Vec<(String, Self)>, FleetError> {
+        let DeValue::Table(table) = self.value.get_ref() else {
+            return Err(self.error(format!("expected a table such as {example}")));
+        };
+        let section = format!("{}{}", prefix(&self.section), self.key);
+        let mut named: Vec<_> = table.iter().collect();
+        named.sort_by_key(|(name, _)| name.span().start);
+        let field = |(name, value): (&'a Spanned<toml::de::DeString<'a>>, &'a Spanned<DeValue<'a>>)| {
+            let line = self.source.line(name.span().start);
+            let key: &'a str = name.get_ref();
+            (key.to_owned(), Self { section: section.clone(), key, line, value, ..self.clone() })
+        };
+        Ok(named.into_iter().map(field).collect())
     }
 
     pub fn boolean(&self) -> Result<bool, FleetError> {
@@ -170,10 +257,6 @@ impl<'a> Field<'a> {
             return Err(self.error(format!("{amount} is negative; expected zero or more")));
         }
         Ok(amount)
-    }
-
-    pub fn money(&self, currency: Currency) -> Result<Money, FleetError> {
-        Ok(Money::new(self.amount_not_negative()?, currency))
     }
 
     pub fn count(&self, max: u32) -> Result<u32, FleetError> {

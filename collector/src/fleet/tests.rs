@@ -1,6 +1,5 @@
 //! The register: what it means, and what each mistake says.
 
-use super::assets_csv::{from_document, read_assets, to_document};
 use super::*;
 use gpuledger_tco::asset::Place;
 use gpuledger_tco::energy::{Intensity, Missing, Tariff};
@@ -16,7 +15,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-fn load(register: &str, files: &[(&str, &str)]) -> Result<Fleet, FleetError> {
+pub(super) fn load(register: &str, files: &[(&str, &str)]) -> Result<Fleet, FleetError> {
     let folder = folder(files);
     let path = folder.path().join("fleet.toml");
     std::fs::write(&path, register).unwrap();
@@ -24,7 +23,7 @@ fn load(register: &str, files: &[(&str, &str)]) -> Result<Fleet, FleetError> {
 }
 
 /// The message of a refused register, without the folder's name.
-fn refused(register: &str, files: &[(&str, &str)]) -> String {
+pub(super) fn refused(register: &str, files: &[(&str, &str)]) -> String {
     let folder = folder(files);
     let path = folder.path().join("fleet.toml");
     std::fs::write(&path, register).unwrap();
@@ -32,7 +31,7 @@ fn refused(register: &str, files: &[(&str, &str)]) -> String {
     message.replace(&format!("{}/", folder.path().display()), "")
 }
 
-fn dec(text: &str) -> Decimal {
+pub(super) fn dec(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
@@ -54,16 +53,55 @@ fn the_packaged_example_is_valid_and_means_what_it_says() {
         (Some(0), Some(1), None)
     );
     assert!(!fleet.sites[0].power_included() && fleet.sites[1].power_included());
-    let server = &fleet.assets[0];
+    let assets = fleet.holdings.assets().unwrap();
+    let server = &assets[0];
     assert_eq!((server.life_months, server.in_service, server.gpus), (60, date(2026, 1, 15), 8));
     assert_eq!((server.cost.amount, server.salvage.amount), (dec("290000.00"), dec("29000.00")));
-    assert_eq!(fleet.assets[1].place, Place::Site("dc1".to_owned()));
+    assert_eq!(assets[1].place, Place::Site("dc1".to_owned()));
     assert_eq!(fleet.prices[0].per_gpu_hour, dec("2.95"));
     assert_eq!(fleet.capital_rate.unwrap().rate, dec("0.06"));
-    // Its commented keys are valid too.
-    let text = std::fs::read_to_string(path).unwrap();
-    for key in ["prices", "assets", "tariff", "carbon_g_per_kwh", "gpus", "model", "power_only"] {
-        assert!(text.contains(&format!("\n#{key} = ")), "{key} is not shown");
+}
+
+/// The packaged example with everything in it that stands behind a `#` and is no sentence.
+fn uncommented(text: &str) -> String {
+    let is_key = |line: &str| {
+        let word = line.split_once(" = ").map_or("", |(key, _)| key);
+        let is_word = !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        line.starts_with('[') || is_word
+    };
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if is_key(rest) => format!("{rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn what_the_packaged_example_has_behind_a_hash_is_valid_too_and_no_key_is_missing() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/fleet.toml")).unwrap();
+    let files = [
+        (
+            "prices.csv",
+            "offer,kind,model,per_gpu_hour,currency,effective_from,source\no,spot,H100,1,EUR,2026-01-01,s\n",
+        ),
+        ("assets.csv", "serial,node,cost,currency,life_years,in_service\nSN9,n9,100,EUR,5,2026-01-15\n"),
+        ("bindings.csv", "serial,node,from\nSN9,n10,2026-03-01\n"),
+        ("rates.csv", "from,to,rate,date,source\nGBP,EUR,1.15,2026-01-15,ECB\n"),
+        ("centres.csv", "owner,centre\nops,operations\n"),
+        ("prices_hourly.csv", "hour_utc,price_per_mwh,carbon_direct_g_per_kwh\n2026-01-01T00:00Z,-5,300\n"),
+        ("pue_hourly.csv", "hour_utc,pue\n2026-01-01T00:00Z,1.2\n"),
+    ];
+    let fleet = load(&uncommented(&text), &files).unwrap();
+    assert_eq!(
+        fleet.sites.iter().map(|site| site.name.as_str()).collect::<Vec<_>>(),
+        ["dc1", "colo1", "hall2", "hall3"]
+    );
+    assert_eq!((fleet.holdings.entries.len(), fleet.holdings.bindings.len(), fleet.centres.len()), (5, 3, 3));
+    assert_eq!(fleet.models.len(), 3);
+    let words: std::collections::BTreeSet<&str> =
+        text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    for key in read::every_key() {
+        assert!(words.contains(key), "{key} is not in packaging/fleet.toml");
     }
 }
 
@@ -277,44 +315,109 @@ fn prices_come_from_tables_and_from_a_file() {
     }
 }
 
-const ASSETS_CSV: &str = "serial,node,model,gpus,cost,currency,salvage,life_years,in_service\n\
-    SN1,n1,H100,8,290000.00,EUR,29000,5,2026-01-15\nSN2,n2,,,1200,EUR,,3,2026-02-01\n";
-
 #[test]
-fn assets_of_a_file_survive_their_documents_unchanged() {
-    let assets = read_assets(Path::new("a.csv"), ASSETS_CSV).unwrap();
-    assert_eq!(assets[0].life_months, 60);
-    assert_eq!((assets[1].gpus, assets[1].salvage.amount), (0, Decimal::ZERO));
-    for asset in assets {
-        assert_eq!(from_document(&asset.serial, &to_document(&asset).unwrap()), Ok(asset));
-    }
+fn each_mistake_in_rates_centres_and_comparisons_names_the_line_and_how_to_mend_it() {
+    let rate = "from = \"USD\"\nto = \"EUR\"\nrate = 0.9\ndate = 2026-01-01\nsource = \"ECB\"";
+    let rates = |more: &str| with("exchange_rate", &format!("{rate}\n{more}"));
+    let overhead = |line: &str| with("overhead", &format!("kind = \"staff\"\n{line}"));
+    let model = |line: &str| {
+        with("business_model", &format!("name = \"m\"\nkind = \"rent\"\nper_gpu_hour = \"2\"\n{line}"))
+    };
+    all_refused(&[
+        (
+            rates(&format!("[[exchange_rate]]\n{}", rate.replace("0.9", "0.8"))),
+            "fleet.toml:12: USD to EUR of 2026-01-01 is 0.8, and 0.9 at fleet.toml:6: leave one out",
+        ),
+        (rates("").replace("rate = 0.9", "rate = 0"), "fleet.toml:9: exchange_rate: rate: 0 is not a rate"),
+        (rates("").replace("\"EUR\"\nrate", "\"USD\"\nrate"), "expected another currency than USD"),
+        (
+            with(
+                "cost_centre",
+                "owner = \"ml-*\"\ncentre = \"a\"\n[[cost_centre]]\nowner = \"ml-*\"\ncentre = \"b\"",
+            ),
+            "fleet.toml:9: owner \"ml-*\" goes to b here and to a at fleet.toml line 6: leave one out",
+        ),
+        (with("cost_centre", "owner = \"x\"\ncentre = \"(none)\""), "looks like a row of a report"),
+        (with("cost_centre", "owner = \"x\""), "centre is missing; add centre = \"research\""),
+        (
+            with("site", "").replace("currency = \"EUR\"", "currency = \"EUR\"\ncharge_basis = \"both\""),
+            "\"both\" is not known; expected one of allocation, usage, larger",
+        ),
+        (
+            overhead("share_of_cost = 5"),
+            "fleet.toml:8: overhead: share_of_cost: 5 is out of range; expected a share from 0 to 1",
+        ),
+        (
+            overhead("per_year = \"5\"\nper_month = \"5\""),
+            "per_month: per_year says the amount already: leave one out",
+        ),
+        (
+            overhead("per_year = \"5\"\ncost_per_failure = \"5\""),
+            "says nothing beside per_year; it needs failures",
+        ),
+        (overhead("failures = 2\ncost_per_failure = \"5\""), "gpu_hours is missing"),
+        (overhead("per_year = \"5\"\ncurrency = \"USD\""), "no rate from USD to EUR is known"),
+        (
+            overhead("per_year = \"5\"\nshared_by = \"heads\""),
+            "expected one of gpu_hours_in_service, gpu_hours_owned",
+        ),
+        (
+            overhead("per_year = \"5\"\nfrom = 2026-01-01\nto = 2026-01-01"),
+            "overhead: to: expected a day after from",
+        ),
+        (
+            overhead("per_year = \"5\"\n[[overhead]]\nkind = \"staff\"\nper_month = \"1\""),
+            "\"staff\" stands at fleet.toml line 6 already, for the same time",
+        ),
+        (with("rent_terms", "offer = \"*\"\nidle = 1"), "expected less than 1"),
+        (
+            with("rent_terms", "offer = \"*\"\ntrend = -15"),
+            "fleet.toml:8: rent_terms: trend: -15 is out of range",
+        ),
+        (with("rent_terms", "offer = \"*\"\ngoodput = 0"), "goodput: expected more than zero"),
+        (with("site", "[comparison]\nyears = 0"), "fleet.toml:8: comparison: years: expected 1 to 50"),
+        (with("site", "[comparison]\nkw = 1\nidle_kw = 2"), "idle_kw: 2 is more than in use, 1"),
+        (with("site", "[market]\nfee = 20\nsold = 1"), "market: fee: 20 is out of range"),
+        (model("gpus = 4"), "gpus: says nothing here; it needs kind = \"own\" or \"lease\""),
+        (model("goodput = 0"), "goodput of the offer m is 0: expected more than zero"),
+        (
+            with("business_model", "name = \"m\"\nkind = \"buy\""),
+            "\"buy\" is not known; expected one of own, lease, rent",
+        ),
+    ]);
 }
 
 #[test]
-fn each_mistake_in_a_file_of_assets_names_line_and_column() {
-    let table = [
-        ("290000.00", "290.000,00", "a.csv:2: has 10 cells"),
-        ("290000.00", "290.000.00", "a.csv:2: column cost: \"290.000.00\" is not a number"),
-        ("290000.00", "", "a.csv:2: column cost: is empty"),
-        ("29000,5", "290001,5", "a.csv:2: salvage of asset SN1 is 290001: expected at most its cost"),
-        ("5,2026-01-15", "0,2026-01-15", "a.csv:2: life in months of asset SN1 is 0"),
-        ("2026-01-15", "", "a.csv:2: has no in_service date"),
-        ("2026-01-15", "01/15/2026", "a.csv:2: column in_service: \"01/15/2026\" is not a day"),
-        ("SN2", "SN1", "a.csv:3: column serial: \"SN1\" stands in line 2 already"),
-        (",n1,", ",,", "a.csv:2: give either node or site"),
-        ("salvage", "salvege", "a.csv:1: unknown column \"salvege\"; did you mean \"salvage\"?"),
-        ("currency", "", "a.csv:1: unknown column \"\""),
-        (",8,", ",eight,", "a.csv:2: column gpus: \"eight\" is not a whole number"),
-    ];
-    for (from, to, expected) in table {
-        let message =
-            read_assets(Path::new("a.csv"), &ASSETS_CSV.replacen(from, to, 1)).unwrap_err().to_string();
-        assert!(message.contains(expected), "{message:?} does not say {expected:?}");
-    }
+fn an_overhead_may_change_its_amount_from_a_day_on() {
+    let text = with(
+        "overhead",
+        "kind = \"staff\"\nper_year = \"5\"\nto = 2026-07-01\n[[overhead]]\nkind = \"staff\"\nper_year = \"6\"\nfrom = 2026-07-01",
+    );
+    assert_eq!(load(&text, &[]).unwrap().overheads.len(), 2);
 }
 
 #[test]
-fn a_garbled_document_is_named() {
-    let message = from_document("SN1", "{}").unwrap_err().to_string();
-    assert!(message.starts_with("ledger: asset SN1: cannot be read"), "{message}");
+fn an_offer_has_its_terms_and_its_price_in_the_currency_of_the_register() {
+    let text = with(
+        "price",
+        &format!(
+            "{}\n[[rent_terms]]\noffer = \"o*\"\nidle = 0.2\ntrend = -0.1\n\
+             [[exchange_rate]]\nfrom = \"USD\"\nto = \"EUR\"\nrate = 0.5\ndate = 2025-01-01\nsource = \"ECB\"",
+            PRICE.replace("source = \"s\"", "source = \"s\"\ncurrency = \"USD\"")
+        ),
+    );
+    let fleet = load(&text, &[]).unwrap();
+    let offer = fleet.offer(&fleet.prices[0]).unwrap();
+    assert_eq!(
+        (offer.per_gpu_hour, offer.idle, offer.trend, offer.goodput),
+        (dec("0.5"), dec("0.2"), dec("-0.1"), Decimal::ONE)
+    );
+    assert!(offer.source.contains("1 USD at 0.5 EUR of 2025-01-01 (ECB, "), "{}", offer.source);
+    assert_eq!(
+        fleet
+            .offer(&gpuledger_tco::rent::RentPrice { offer: "x".to_owned(), ..fleet.prices[0].clone() })
+            .unwrap()
+            .idle,
+        Decimal::ZERO
+    );
 }

@@ -8,14 +8,20 @@
 //!    integers, with an interpolated sample at each full hour, so that hour rows are exact;
 //! 3. [`feed`] hands the samples in batches to the fold and commits all nodes in one transaction.
 //!
+//! Files that the register names are made from those of others: [`catalog`] reads the price lists of
+//! clouds and [`price_book`] keeps them, [`rates_book`] keeps exchange rates.
+//!
 //! Invariants: an epoch is named by the bytes of the file, the mapping and the series, so the same
 //! import has the same sequences and changes nothing the second time; time that the ledger already
 //! counted for a node or GPU is never counted again, whichever file it comes from.
 
+pub mod catalog;
 pub mod feed;
 pub mod integrate;
 pub mod mapping;
 mod number;
+pub mod price_book;
+pub mod rates_book;
 mod source;
 mod summary;
 pub mod table;

@@ -5,6 +5,19 @@
 //! [`gpuledger_tco::register`] keeps. [`Holdings::assets`] gives the engine's assets, one for each
 //! component and stay; a serial is one entry, whichever of the two says it.
 
+mod economic;
+mod entry;
+mod read;
+mod table;
+mod terms;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub(super) use economic::Market;
+pub(super) use read::holdings;
+pub use table::{from_document, read_assets, to_document, unwritten, write_assets};
+
 use super::FleetError;
 use gpuledger_tco::TcoError;
 use gpuledger_tco::asset::Asset;
@@ -108,4 +121,9 @@ fn serial(item: &Item, component: &Component) -> String {
     } else {
         format!("{}/{}", item.serial, component.name)
     }
+}
+
+#[cfg(test)]
+pub(super) fn every_key() -> Vec<&'static str> {
+    [&words::ITEM[..], &words::COMPONENT, &terms::EVENT_KEYS, &economic::KEYS, &read::BINDING_KEYS].concat()
 }
