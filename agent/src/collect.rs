@@ -7,9 +7,12 @@
 pub mod command;
 pub mod gpu;
 pub mod host;
+pub mod kernel_log;
+pub mod power;
 pub mod workload;
 
-use gpuledger_proto::catalogue::MetricId;
+use gpuledger_proto::catalogue::{self, MetricId};
+use gpuledger_proto::ids::GpuUuid;
 use gpuledger_proto::reading::{Absence, Reading};
 
 /// One place that readings come from.
@@ -25,6 +28,21 @@ pub struct Readings {
     values: Vec<(MetricId, Reading<i64>)>,
     /// The processes that hold the device; `None` where the source does not speak of processes.
     pub processes: Option<Reading<Vec<u32>>>,
+    /// The instances of a GPU that is cut by MIG.
+    pub instances: Vec<Instance>,
+}
+
+/// One MIG instance of a GPU: its own readings, and its part of what only the whole GPU measures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    pub uuid: GpuUuid,
+    pub gpu_instance: u32,
+    pub compute_instance: u32,
+    /// Compute slices of it.
+    pub slices: u32,
+    /// The estimated part of the GPU's power, and so of its energy: see [`gpu::split`].
+    pub share_ppm: Reading<u32>,
+    pub readings: Readings,
 }
 
 impl Readings {
@@ -48,6 +66,25 @@ impl Readings {
     /// The reading of a metric, if the source has it.
     pub fn get(&self, metric: MetricId) -> Option<Reading<i64>> {
         self.values.binary_search_by_key(&metric, |r| r.0).ok().map(|at| self.values[at].1)
+    }
+
+    /// Each metric and its reading, by number.
+    pub fn iter(&self) -> impl Iterator<Item = (MetricId, Reading<i64>)> {
+        self.values.iter().copied()
+    }
+
+    /// Changes each reading where it stands.
+    pub fn each_mut(&mut self) -> impl Iterator<Item = (MetricId, &mut Reading<i64>)> {
+        self.values.iter_mut().map(|(metric, reading)| (*metric, reading))
+    }
+
+    /// A GPU's power: the average where there is one, since it misses nothing in between.
+    pub fn power(&self) -> Reading<i64> {
+        let of = |metric| self.get(metric).unwrap_or(Reading::Absent(Absence::Unsupported));
+        match (of(catalogue::GPU_POWER_AVERAGE), of(catalogue::GPU_POWER_INSTANT)) {
+            (Reading::Absent(_), instant @ Reading::Value(_)) => instant,
+            (average, _) => average,
+        }
     }
 
     /// Whether anything has a value.

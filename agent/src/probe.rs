@@ -9,6 +9,9 @@
 //!  "gpus": [{"uuid": "GPU-…", "model": "…", "index": 0, "serial": null, "pci_bus_id": "…", "simulated": false,
 //!            "readings": [{"metric": "gpu_power_average", "value": 77700 | null, "unit": "mW",
 //!                          "absence": null | "unsupported", "help": null | "…"}],
+//!            "facts": {"vbios": "…" | null, "board_part": "…" | null, "minor": 0 | null},
+//!            "instances": [{"uuid": "MIG-…", "gpu_instance": 1, "compute_instance": 0, "slices": 3,
+//!                           "share_ppm": 428571 | null, "readings": […]}],
 //!            "holders": null | [{"kind": "user", "account": "", "name": "alice", "job": "", "share_ppm": 1000000}]}],
 //!  "host": {"hostname": "…", "os": "…", "memory_bytes": 1, "cpus": 1, "readings": […]}}
 //! ```
@@ -19,6 +22,9 @@
 mod table;
 
 use crate::app;
+use crate::collect::Instance;
+use crate::collect::gpu::Facts;
+use crate::collect::gpu::roster::Roster;
 use crate::config::Config;
 use crate::events::Counters;
 use crate::sample::{SETTLE, Sampler};
@@ -57,8 +63,22 @@ struct Fault {
 struct GpuReport {
     #[serde(flatten)]
     gpu: Gpu,
+    facts: Facts,
     readings: Vec<Row>,
+    /// Of a GPU that is cut by MIG.
+    instances: Vec<InstanceReport>,
     holders: Option<Vec<Holder>>,
+}
+
+/// One MIG instance. What it draws is an estimate: its share of what the whole GPU measures.
+#[derive(Debug, Serialize)]
+struct InstanceReport {
+    uuid: String,
+    gpu_instance: u32,
+    compute_instance: u32,
+    slices: u32,
+    share_ppm: Option<u32>,
+    readings: Vec<Row>,
 }
 
 #[derive(Debug, Serialize)]
@@ -115,8 +135,29 @@ fn report(node: &str, sampler: &Sampler, inventory: Inventory, frame: Frame) -> 
         driver: inventory.host.driver_version.clone(),
         simulated: inventory.gpus.iter().any(|gpu| gpu.simulated),
         fault: fault.map(|fault| Fault { reason: fault.to_string(), help: fault.help() }),
-        gpus: inventory.gpus.into_iter().zip(devices).map(|(gpu, device)| gpu_report(gpu, device)).collect(),
+        gpus: gpus(sampler.roster(), inventory.gpus, devices),
         host: HostReport { host: inventory.host, readings: rows(&host.readings) },
+    }
+}
+
+fn gpus(roster: &Roster, gpus: Vec<Gpu>, devices: impl Iterator<Item = DeviceFrame>) -> Vec<GpuReport> {
+    let report = |(at, (gpu, device))| GpuReport {
+        facts: roster.facts(at),
+        instances: roster.instances(at).iter().map(instance).collect(),
+        ..gpu_report(gpu, device)
+    };
+    gpus.into_iter().zip(devices).enumerate().map(report).collect()
+}
+
+fn instance(instance: &Instance) -> InstanceReport {
+    let readings: Vec<_> = instance.readings.iter().collect();
+    InstanceReport {
+        uuid: instance.uuid.as_str().to_owned(),
+        gpu_instance: instance.gpu_instance,
+        compute_instance: instance.compute_instance,
+        slices: instance.slices,
+        share_ppm: instance.share_ppm.value(),
+        readings: rows(&readings),
     }
 }
 
@@ -125,7 +166,13 @@ fn gpu_report(gpu: Gpu, device: DeviceFrame) -> GpuReport {
     let mut readings = rows(&device.readings);
     let holders = holding.clone().map(|shares| i64::try_from(shares.len()).unwrap_or(i64::MAX));
     readings.extend(row(catalogue::GPU_HOLDER, holders));
-    GpuReport { gpu, readings, holders: holding.value().map(|h| h.into_iter().map(holder).collect()) }
+    GpuReport {
+        gpu,
+        facts: Facts::default(),
+        readings,
+        instances: Vec::new(),
+        holders: holding.value().map(|h| h.into_iter().map(holder).collect()),
+    }
 }
 
 fn holder(share: Share) -> Holder {
@@ -160,6 +207,9 @@ fn help(id: MetricId, reason: Absence) -> &'static str {
         Absence::Unsupported if id == catalogue::GPU_ENERGY => {
             "this GPU or driver has no energy counter: energy is integrated from power"
         }
+        Absence::Unsupported if id == catalogue::GPU_XID_EVENTS => {
+            "neither the driver's events nor the kernel's log can be listened to"
+        }
         Absence::Unsupported => "this device or driver does not have it",
         Absence::NoPermission if id == catalogue::GPU_HOLDER => {
             "/proc hides the processes: run on the host, or add this user to the group of /proc's hidepid option \
@@ -169,7 +219,7 @@ fn help(id: MetricId, reason: Absence) -> &'static str {
         Absence::Lost => "the GPU fell off the bus or needs a reset: see dmesg (NVRM, Xid)",
         Absence::TimedOut => "a driver call does not return: see dmesg (NVRM, Xid)",
         Absence::Failed => "the call failed: see dmesg (NVRM, Xid)",
-        Absence::Stale => "the last value is too old",
+        Absence::Stale => "the last value is too old, or the system has put the GPU to sleep",
         Absence::Pending => "needs a second sample",
     }
 }

@@ -4,6 +4,10 @@
 //! Invariants: a number is never used again; a metric's unit and kind never change (a change is a
 //! new metric); the table is sorted by number.
 
+mod entries;
+
+pub use entries::*;
+
 /// What a metric is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -32,6 +36,7 @@ pub enum Unit {
     Millicelsius,
     Ppm,
     Bytes,
+    BytesPerSecond,
     Kilohertz,
     Millis,
     Count,
@@ -47,6 +52,7 @@ impl Unit {
             Self::Millicelsius => "m°C",
             Self::Ppm => "ppm",
             Self::Bytes => "B",
+            Self::BytesPerSecond => "B/s",
             Self::Kilohertz => "kHz",
             Self::Millis => "ms",
             Self::Count | Self::Code => "",
@@ -59,7 +65,7 @@ impl Unit {
         match self {
             Self::Millijoules | Self::Milliwatts | Self::Millicelsius | Self::Millis => 3,
             Self::Ppm => 6,
-            Self::Bytes | Self::Count | Self::Code => 0,
+            Self::Bytes | Self::BytesPerSecond | Self::Count | Self::Code => 0,
             Self::Kilohertz => -3,
         }
     }
@@ -84,93 +90,6 @@ pub struct Metric {
     pub help: &'static str,
     /// First version that has it.
     pub added_in: &'static str,
-}
-
-macro_rules! catalogue {
-    ($( $const:ident = $id:literal, $name:literal, $scope:ident, $kind:ident, $unit:ident, $prometheus:expr, $help:literal, $added:literal; )*) => {
-        $(
-            #[doc = $help]
-            pub const $const: MetricId = MetricId($id);
-        )*
-
-        /// The whole catalogue, by number.
-        pub const CATALOGUE: &[Metric] = &[
-            $( Metric {
-                id: $const, name: $name, scope: Scope::$scope, kind: Kind::$kind, unit: Unit::$unit,
-                prometheus: $prometheus, help: $help, added_in: $added,
-            }, )*
-        ];
-    };
-}
-
-catalogue! {
-    GPU_UP = 1, "gpu_up", Gpu, State, Code, Some("gpuledger_gpu_up"),
-        "1 while the GPU answers, 0 while it is lost or hangs.", "0.1.0";
-    GPU_ENERGY = 2, "gpu_energy", Gpu, Counter, Millijoules, Some("gpuledger_gpu_hardware_energy_joules_total"),
-        "Energy by the GPU's hardware counter since the driver was loaded or the GPU was reset.", "0.1.0";
-    GPU_ENERGY_INTEGRATED = 3, "gpu_energy_integrated", Gpu, Counter, Millijoules, Some("gpuledger_gpu_energy_integrated_joules_total"),
-        "Energy integrated from power readings since the agent started.", "0.1.0";
-    GPU_POWER_AVERAGE = 4, "gpu_power_average", Gpu, Gauge, Milliwatts, Some("gpuledger_gpu_power_watts"),
-        "Power draw as the driver averages it, over one second on most GPUs.", "0.1.0";
-    GPU_POWER_INSTANT = 5, "gpu_power_instant", Gpu, Gauge, Milliwatts, Some("gpuledger_gpu_power_instant_watts"),
-        "Power draw at the moment of the reading.", "0.1.0";
-    GPU_POWER_LIMIT = 6, "gpu_power_limit", Gpu, Gauge, Milliwatts, Some("gpuledger_gpu_power_limit_watts"),
-        "Power limit that is enforced.", "0.1.0";
-    GPU_TEMPERATURE = 7, "gpu_temperature", Gpu, Gauge, Millicelsius, Some("gpuledger_gpu_temperature_celsius"),
-        "Temperature of the GPU core.", "0.1.0";
-    GPU_TEMPERATURE_MEMORY = 8, "gpu_temperature_memory", Gpu, Gauge, Millicelsius, Some("gpuledger_gpu_memory_temperature_celsius"),
-        "Temperature of the GPU memory.", "0.1.0";
-    GPU_UTILIZATION = 9, "gpu_utilization", Gpu, Gauge, Ppm, Some("gpuledger_gpu_utilization_ratio"),
-        "Share of the last sampling period in which at least one kernel ran.", "0.1.0";
-    GPU_UTILIZATION_MEMORY = 10, "gpu_utilization_memory", Gpu, Gauge, Ppm, Some("gpuledger_gpu_memory_utilization_ratio"),
-        "Share of the last sampling period in which GPU memory was read or written.", "0.1.0";
-    GPU_MEMORY_USED = 11, "gpu_memory_used", Gpu, Gauge, Bytes, Some("gpuledger_gpu_memory_used_bytes"),
-        "GPU memory in use, without what the driver reserves.", "0.1.0";
-    GPU_MEMORY_TOTAL = 12, "gpu_memory_total", Gpu, Gauge, Bytes, Some("gpuledger_gpu_memory_total_bytes"),
-        "GPU memory installed.", "0.1.0";
-    GPU_CLOCK_SM = 13, "gpu_clock_sm", Gpu, Gauge, Kilohertz, Some("gpuledger_gpu_sm_clock_hertz"),
-        "Clock of the streaming multiprocessors.", "0.1.0";
-    GPU_CLOCK_MEMORY = 14, "gpu_clock_memory", Gpu, Gauge, Kilohertz, Some("gpuledger_gpu_memory_clock_hertz"),
-        "Clock of the GPU memory.", "0.1.0";
-    GPU_THROTTLE_REASONS = 15, "gpu_throttle_reasons", Gpu, State, Code, Some("gpuledger_gpu_throttle_reasons"),
-        "Why clocks are below their maximum: NVML's bit mask of clock event reasons.", "0.1.0";
-    GPU_PERFORMANCE_STATE = 16, "gpu_performance_state", Gpu, State, Code, Some("gpuledger_gpu_performance_state"),
-        "Performance state: 0 is the highest, 15 the lowest.", "0.1.0";
-    GPU_ECC_CORRECTED = 17, "gpu_ecc_corrected", Gpu, Counter, Count, Some("gpuledger_gpu_ecc_corrected_errors_total"),
-        "Memory errors corrected over the GPU's life (aggregate counter).", "0.1.0";
-    GPU_ECC_UNCORRECTED = 18, "gpu_ecc_uncorrected", Gpu, Counter, Count, Some("gpuledger_gpu_ecc_uncorrected_errors_total"),
-        "Memory errors that could not be corrected over the GPU's life (aggregate counter).", "0.1.0";
-    GPU_PROCESSES = 19, "gpu_processes", Gpu, Gauge, Count, Some("gpuledger_gpu_processes"),
-        "Compute processes that hold the GPU.", "0.1.0";
-    GPU_HOLDER = 20, "gpu_holder", Gpu, State, Code, None,
-        "Who holds the GPU: 0 is nobody, n the n-th holding that the batch names.", "0.1.0";
-
-    NODE_CPU = 64, "node_cpu", Node, Gauge, Ppm, Some("gpuledger_node_cpu_utilization_ratio"),
-        "Share of all logical CPUs that was busy since the reading before.", "0.1.0";
-    NODE_MEMORY_USED = 65, "node_memory_used", Node, Gauge, Bytes, Some("gpuledger_node_memory_used_bytes"),
-        "Host memory in use: total less what is available.", "0.1.0";
-    NODE_MEMORY_TOTAL = 66, "node_memory_total", Node, Gauge, Bytes, Some("gpuledger_node_memory_total_bytes"),
-        "Host memory installed.", "0.1.0";
-    NODE_DISK_READ = 67, "node_disk_read", Node, Counter, Bytes, Some("gpuledger_node_disk_read_bytes_total"),
-        "Bytes read from block devices since boot.", "0.1.0";
-    NODE_DISK_WRITTEN = 68, "node_disk_written", Node, Counter, Bytes, Some("gpuledger_node_disk_written_bytes_total"),
-        "Bytes written to block devices since boot.", "0.1.0";
-    NODE_NETWORK_RECEIVED = 69, "node_network_received", Node, Counter, Bytes, Some("gpuledger_node_network_receive_bytes_total"),
-        "Bytes received on all interfaces but the loopback since boot.", "0.1.0";
-    NODE_NETWORK_SENT = 70, "node_network_sent", Node, Counter, Bytes, Some("gpuledger_node_network_transmit_bytes_total"),
-        "Bytes sent on all interfaces but the loopback since boot.", "0.1.0";
-    NODE_POWER = 71, "node_power", Node, Gauge, Milliwatts, Some("gpuledger_node_power_watts"),
-        "Power draw of the whole node.", "0.1.0";
-    NODE_ENERGY_INTEGRATED = 72, "node_energy_integrated", Node, Counter, Millijoules, Some("gpuledger_node_energy_integrated_joules_total"),
-        "Energy of the whole node, integrated from power readings since they began.", "0.1.0";
-    NODE_SPOOL = 73, "node_spool", Node, Gauge, Bytes, Some("gpuledger_node_spool_bytes"),
-        "Bytes that wait in the agent's spool.", "0.1.0";
-    NODE_SPOOL_DROPPED = 74, "node_spool_dropped", Node, Counter, Count, Some("gpuledger_node_spool_dropped_batches_total"),
-        "Batches that the agent dropped because its spool was full, since it started.", "0.1.0";
-    NODE_AGENT_MEMORY = 75, "node_agent_memory", Node, Gauge, Bytes, Some("gpuledger_node_agent_resident_memory_bytes"),
-        "Resident memory of the agent.", "0.1.0";
-    NODE_ENERGY = 76, "node_energy", Node, Counter, Millijoules, Some("gpuledger_node_meter_energy_joules_total"),
-        "Energy of the whole node by a meter's own counter.", "0.1.0";
 }
 
 /// The entry with this number, or `None` for a metric of a newer version.
@@ -207,6 +126,7 @@ mod tests {
                 Unit::Millicelsius => "_celsius",
                 Unit::Ppm => "_ratio",
                 Unit::Bytes => "_bytes",
+                Unit::BytesPerSecond => "_bytes_per_second",
                 Unit::Kilohertz => "_hertz",
                 Unit::Millis => "_seconds",
                 Unit::Count | Unit::Code => "",

@@ -1,14 +1,22 @@
 //! GPUs: what the agent needs of a GPU library, whatever library it is.
 //!
 //! [`nvml`] is the library behind it; [`worker`] asks one GPU from a thread of its own; [`keeper`]
-//! opens the library, watches which GPUs there are and opens it again after a fault;
+//! opens the library, watches which GPUs there are and opens it again after a fault; [`watcher`] waits
+//! for its events, which [`xid`] counts together with those of the kernel's log;
 //! [`roster`] holds the GPUs that were ever seen and turns their answers into device frames.
 
+pub mod agreement;
 pub mod keeper;
 pub mod nvml;
+mod plausible;
 mod raw;
 pub mod roster;
+mod shared;
+pub mod sleep;
+pub mod split;
+pub mod watcher;
 pub mod worker;
+pub mod xid;
 
 #[cfg(test)]
 pub mod simulated;
@@ -20,27 +28,17 @@ use gpuledger_proto::frame::Gpu;
 use gpuledger_proto::ids::GpuUuid;
 use gpuledger_proto::reading::Absence;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// What a GPU that gives nothing gives nothing of.
-pub const GPU_METRICS: [MetricId; 17] = [
-    metric::GPU_ENERGY,
-    metric::GPU_POWER_AVERAGE,
-    metric::GPU_POWER_INSTANT,
-    metric::GPU_POWER_LIMIT,
-    metric::GPU_TEMPERATURE,
-    metric::GPU_TEMPERATURE_MEMORY,
-    metric::GPU_UTILIZATION,
-    metric::GPU_UTILIZATION_MEMORY,
-    metric::GPU_MEMORY_USED,
-    metric::GPU_MEMORY_TOTAL,
-    metric::GPU_CLOCK_SM,
-    metric::GPU_CLOCK_MEMORY,
-    metric::GPU_THROTTLE_REASONS,
-    metric::GPU_PERFORMANCE_STATE,
-    metric::GPU_ECC_CORRECTED,
-    metric::GPU_ECC_UNCORRECTED,
-    metric::GPU_PROCESSES,
-];
+/// What a GPU that gives nothing gives nothing of: all that is read from a GPU itself.
+pub fn metrics_of_a_gpu() -> impl Iterator<Item = MetricId> {
+    let others =
+        [metric::GPU_UP, metric::GPU_ENERGY_INTEGRATED, metric::GPU_ENERGY_AGREEMENT, metric::GPU_HOLDER];
+    let is_read = move |id: &MetricId| {
+        !others.contains(id) && !(metric::GPU_XID_EVENTS..=metric::GPU_XID_OTHER).contains(id)
+    };
+    metric::CATALOGUE.iter().filter(|m| m.scope == metric::Scope::Gpu).map(|m| m.id).filter(is_read)
+}
 
 /// Opens a GPU library, as often as it takes.
 pub trait Opener: Send + 'static {
@@ -57,14 +55,34 @@ pub trait Library: Send + Sync {
 
     /// Opens one GPU for reading.
     fn open_gpu<'l>(&'l self, uuid: &GpuUuid) -> Result<Box<dyn Source + 'l>, Fault>;
+
+    /// Begins to listen to the events of these GPUs.
+    fn watch<'l>(&'l self, gpus: &[GpuUuid]) -> Result<Box<dyn Watch + 'l>, Fault>;
+}
+
+/// Events of some GPUs, from the moment on in which it was made.
+pub trait Watch {
+    /// The next XID event, waited for at most so long: the GPU and the code.
+    fn wait(&mut self, longest: Duration) -> Result<Option<(GpuUuid, u32)>, Fault>;
 }
 
 /// What a library shows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Visible {
     pub gpus: Vec<Gpu>,
+    /// What else is known of each of them, in the same order.
+    pub facts: Vec<Facts>,
     /// GPUs that are there and do not even tell their UUID.
     pub nameless: u32,
+}
+
+/// What a GPU is beyond its name and place: for `probe` and people.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Facts {
+    pub vbios: Option<String>,
+    pub board_part: Option<String>,
+    /// The number of its device file.
+    pub minor: Option<u32>,
 }
 
 /// Why a GPU gives no readings at all.
@@ -97,6 +115,8 @@ pub enum LibraryFault {
     NoGpus,
     #[error("the driver does not answer")]
     Hangs,
+    #[error("paused: the driver is given up for a while")]
+    Paused,
     #[error("the library fails: {0}")]
     Failed(String),
 }
@@ -123,6 +143,7 @@ impl LibraryFault {
             Self::NoGpus => {
                 "check lspci and dmesg (NVRM): the GPUs may have fallen off the bus or belong to a guest"
             }
+            Self::Paused => "nothing to do, or end it with: gpuledger-agent resume",
             Self::Hangs => "see dmesg (NVRM, Xid): a GPU or the driver is stuck, often until a reboot",
             Self::Failed(_) => "see dmesg (NVRM) for the driver's own messages",
         }

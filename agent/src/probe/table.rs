@@ -1,8 +1,12 @@
 //! The report as a page for people: values in the units that people use.
 
-use super::{GpuReport, Report, Row};
+use super::{GpuReport, InstanceReport, Report, Row};
 use gpuledger_proto::catalogue::Unit;
+use gpuledger_proto::reading::Absence;
 use std::fmt::Write;
+
+/// Names of readings in one line of the paragraph of what is not supported.
+const LACKING_A_LINE: usize = 4;
 
 pub(super) fn render(report: &Report) -> String {
     let mut page = String::new();
@@ -33,7 +37,23 @@ fn write_gpu(page: &mut String, report: &GpuReport) -> std::fmt::Result {
     let simulated = if gpu.simulated { ", simulated" } else { "" };
     let address = gpu.pci_bus_id.as_deref().unwrap_or("unknown PCI address");
     writeln!(page, "\nGPU {} {} ({}, {address}{simulated})", gpu.index, gpu.uuid, gpu.model)?;
+    let facts =
+        [("VBIOS", &report.facts.vbios), ("board part", &report.facts.board_part), ("serial", &gpu.serial)];
+    let known: Vec<_> =
+        facts.iter().filter_map(|(name, fact)| Some(format!("{name} {}", fact.as_ref()?))).collect();
+    if !known.is_empty() {
+        writeln!(page, "  {}", known.join(", "))?;
+    }
     write_rows(page, &report.readings)?;
+    for instance in &report.instances {
+        let share = instance.share_ppm.map_or("unknown".to_owned(), |ppm| value(Unit::Ppm, i64::from(ppm)));
+        let InstanceReport { uuid, gpu_instance, compute_instance, slices, .. } = instance;
+        writeln!(
+            page,
+            "  instance {gpu_instance}/{compute_instance} {uuid} ({slices} slices; estimated share of the power {share})"
+        )?;
+        write_rows(page, &instance.readings)?;
+    }
     for holder in report.holders.iter().flatten() {
         let share = value(Unit::Ppm, i64::from(holder.share_ppm));
         writeln!(page, "    held by {} {} ({share})", holder.kind, holder.name)?;
@@ -41,15 +61,22 @@ fn write_gpu(page: &mut String, report: &GpuReport) -> std::fmt::Result {
     Ok(())
 }
 
+/// One line a reading. What the device does not have is one paragraph: there is nothing to do about it.
 fn write_rows(page: &mut String, rows: &[Row]) -> std::fmt::Result {
-    for row in rows {
+    let lacks = |row: &&Row| row.absence == Some(Absence::Unsupported.name());
+    for row in rows.iter().filter(|row| !lacks(row)) {
         match (row.value, row.absence) {
-            (Some(number), _) => writeln!(page, "  {:<24} {:>18}", row.metric, value(row.scale, number))?,
+            (Some(number), _) => writeln!(page, "  {:<30} {:>18}", row.metric, value(row.scale, number))?,
             (None, reason) => {
                 let (reason, help) = (reason.unwrap_or("absent"), row.help.unwrap_or_default());
-                writeln!(page, "  {:<24} {:>18}  {help}", row.metric, format!("- {reason}"))?;
+                writeln!(page, "  {:<30} {:>18}  {help}", row.metric, format!("- {reason}"))?;
             }
         }
+    }
+    let lacking: Vec<&str> = rows.iter().filter(lacks).map(|row| row.metric).collect();
+    for (number, line) in lacking.chunks(LACKING_A_LINE).enumerate() {
+        let head = if number == 0 { "  not supported:" } else { "                " };
+        writeln!(page, "{head} {}", line.join(", "))?;
     }
     Ok(())
 }
@@ -63,6 +90,7 @@ fn value(unit: Unit, number: i64) -> String {
         Unit::Millis => decimal(number, 3, "s"),
         Unit::Kilohertz => decimal(number, 3, "MHz"),
         Unit::Ppm => decimal(number, 4, "%"),
+        Unit::BytesPerSecond => decimal(number, 6, "MB/s"),
         Unit::Bytes if number >= 1 << 20 => format!("{} MiB", number >> 20),
         Unit::Bytes => format!("{number} B"),
         Unit::Count | Unit::Code => number.to_string(),
@@ -96,6 +124,7 @@ mod tests {
             (Unit::Kilohertz, 1_980_000, "1980 MHz"),
             (Unit::Bytes, 85_520_809_984, "81559 MiB"),
             (Unit::Bytes, 12, "12 B"),
+            (Unit::BytesPerSecond, 1_500_000, "1.5 MB/s"),
             (Unit::Code, 4, "4"),
         ] {
             assert_eq!(value(unit, number), expected);

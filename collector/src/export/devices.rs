@@ -3,7 +3,7 @@
 //! The format wants each family in one piece, while a reading lies with the other readings of its
 //! device. So a scrape goes once over all samples, takes the readings of the catalogue out into columns,
 //! and writes column after column. What it holds is so the block, a few words and the readings of each
-//! device, below 500 bytes a GPU or 37 MB for 80,000, however many lines it writes.
+//! device, below 1,200 bytes a GPU or 96 MB for 80,000, however many lines it writes.
 //!
 //! Invariant: while a node sends what waited in its spool, its devices are known and their readings
 //! are not: they are of another time.
@@ -20,7 +20,7 @@ use gpuledger_proto::reading::Reading;
 const PAST_MS: u64 = 600_000;
 
 /// A bit for each metric of a scope, by its place in the catalogue.
-type Bits = u64;
+type Bits = u128;
 
 /// One device of a kind.
 #[derive(Clone, Copy)]

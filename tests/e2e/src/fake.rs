@@ -70,6 +70,14 @@ impl FakeNvml {
     }
 }
 
+/// A library of its own for this process, with its scenario beside it: what calls it from inside a test.
+pub fn loadable(folder: &Path, scenario: &str) -> Result<PathBuf> {
+    let library = folder.join("libnvidia-ml.so.1");
+    std::fs::copy(crate::built::fake_nvml()?, &library).context("copy the library")?;
+    std::fs::write(folder.join("libnvidia-ml.so.1.toml"), scenario).context("write the scenario")?;
+    Ok(library)
+}
+
 /// One reading of an energy counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {

@@ -1,7 +1,7 @@
 //! The simulated NVML in front of NVIDIA's own clients: they run on it without complaint and print
 //! what the scenario says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -246,5 +246,58 @@ fn nvidia_ml_py_reads_the_scenario() -> Result<()> {
         told.counter_mj.abs_diff(345_670 * elapsed_us / 1_000_000) <= 345,
         "{told:?} after {elapsed_us} µs"
     );
+    Ok(())
+}
+
+/// What is up to date with the newest drivers and missing in the older library.
+const NEWER: [&str; 2] = ["nvmlDeviceGetTemperatureV", "nvmlDeviceGetMarginTemperature"];
+
+/// The names that a library exports as functions, by its dynamic symbols.
+fn exports(library: &Path) -> Result<BTreeSet<String>> {
+    let table = run(Command::new("nm").args(["-D", "--defined-only"]).arg(library))?;
+    let names = table.lines().filter_map(|line| line.split(" T ").nth(1));
+    let names = names.filter_map(|name| name.split('@').next()).filter(|name| name.starts_with("nvml"));
+    Ok(names.map(str::to_owned).collect())
+}
+
+#[test]
+fn every_function_of_the_real_libraries_535_and_550_is_exported() -> Result<()> {
+    let ours = exports(&gpuledger_e2e::built::fake_nvml()?)?;
+    ensure!(NEWER.iter().all(|name| ours.contains(*name)), "{NEWER:?}");
+    for release in [Release::R535, Release::R550] {
+        let Some(library) = parts::real_nvml(release)? else { continue };
+        let real = exports(&library)?;
+        ensure!(real.len() > 300, "the real library has {} functions only", real.len());
+        let missing: Vec<_> = real.difference(&ours).collect();
+        ensure!(missing.is_empty(), "of {}: {missing:?}", release.series());
+    }
+    Ok(())
+}
+
+/// Two GPUs, of which one is cut: for judges who know instances.
+const CUT: &str = r#"
+[[gpu]]
+count = 2
+[[gpu.phase]]
+power_mw = 300000
+gpu_util = 42
+temperature_c = 51
+[[mig]]
+gpu = 1
+instance = [
+  { gpu_instance = 1, slices = 4, memory_mib = 40448, memory_used_mib = 1000, sm_active = 80, processes = [{ pid = 1, memory_mib = 900 }] },
+  { gpu_instance = 2, slices = 2, memory_mib = 20096, sm_active = 20 },
+]
+"#;
+
+#[test]
+fn nvidia_smi_lists_the_instances_of_a_gpu_that_is_cut() -> Result<()> {
+    let Some(program) = parts::nvidia_smi(Release::R550)? else { return Ok(()) };
+    let (_folder, cut) = fake(CUT)?;
+    let list = run(smi(&program, &cut).arg("-L"))?;
+    ensure!(list.matches("GPU-").count() == 2 && list.matches("MIG-").count() == 2, "{list}");
+    let query = ["--query-gpu=mig.mode.current,utilization.gpu", "--format=csv,noheader"];
+    let csv = run(smi(&program, &cut).args(query))?;
+    ensure!(csv == "Disabled, 42 %\nEnabled, [N/A]\n", "{csv}");
     Ok(())
 }

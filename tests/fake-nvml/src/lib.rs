@@ -8,7 +8,8 @@
 //!
 //! # Environment
 //!
-//! - `GPULEDGER_FAKE_NVML_SCENARIO`: the scenario file. Without it eight GPUs run `default.toml`.
+//! - `GPULEDGER_FAKE_NVML_SCENARIO`: the scenario file. Without it the one beside the library (its own
+//!   path and `.toml`), and without that eight GPUs run `default.toml`.
 //!   A file that can't be used is named on standard error and `nvmlInit` fails with `UNKNOWN`.
 //! - `GPULEDGER_FAKE_NVML_TRUTH`: a file to which every energy reading is appended; see [`truth`].
 //!
@@ -47,6 +48,15 @@
 //! energy_start_mj = 0          # what the counter shows at the start
 //! energy_refresh_ms = 0        # the counter moves once in this time; 0: at every reading
 //! stagger_ms = 0               # each GPU of `count` is this much further in its phases
+//! fans = []                    # the speed of each fan in percent
+//! compute_mode = 0             # NVML's number: 3 is one process at a time
+//! remapped_rows = { corrected = 0, uncorrected = 0, pending = false, failed = false }
+//!
+//! [gpu.links]                  # traffic from the start on, and errors as totals
+//! pcie_sent_mib_s = 0          # with pcie_received_mib_s, nvlink_sent_mib_s, nvlink_received_mib_s
+//! pcie_replays = 0
+//! nvlinks_down = 0             # of 18, counted from the last
+//! nvlink_errors = 0            # of each link, for each kind of error
 //!
 //! [[gpu.phase]]                # phases follow each other and repeat for ever; an idle one if none
 //! ms = 60000
@@ -68,6 +78,13 @@
 //! to_ms = 1000                 # for ever when absent
 //! calls = ["nvmlDeviceGetPower*", "field:185"]   # all calls when absent; `*` only at the end
 //!
+//! [[mig]]                      # from a moment on, how a GPU is cut; another cut has other UUIDs
+//! gpu = 0
+//! from_ms = 0
+//! off = false                  # MIG is off from then on
+//! instance = [{ gpu_instance = 1, compute_instance = 0, slices = 3, memory_mib = 40448,
+//!               memory_used_mib = 0, sm_active = 0, processes = [] }]   # 7 slices together at most
+//!
 //! [[xid]]                      # an event for those who wait
 //! gpu = 0
 //! at_ms = 5000
@@ -86,7 +103,9 @@
 //! The energy counter is the floor of the exact integral of power over time, see [`wave`].
 //! `nvmlDeviceGetPowerUsage` and field 185 give the mean of the last second, field 186 the power of
 //! the moment, scope 2 (memory) an eighth of it. Where nothing is said above, readings are those of
-//! a healthy H100 SXM with MIG off. Setting anything is not possible: those functions are missing.
+//! a healthy H100 SXM with MIG off. Time held down is the time of the phases with that reason. Setting
+//! anything is not possible: those functions answer that it is not supported, as does everything else that
+//! NVIDIA's library exports of releases 535 and 550 and nothing here simulates.
 
 #![allow(unsafe_code, reason = "a C library exports symbols and writes into its caller's memory")]
 #![allow(non_snake_case, reason = "exported functions have NVML's names")]

@@ -1,5 +1,6 @@
 //! The library's state behind the C interface: loaded once, initialised and shut down by count.
 
+use std::path::PathBuf;
 use std::ptr::without_provenance_mut;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -9,8 +10,8 @@ use std::time::Duration;
 use nvml_wrapper_sys::bindings::nvmlDevice_t;
 
 use crate::clock::Clock;
-use crate::code::{Answer, Code, INVALID_ARGUMENT, UNINITIALIZED, UNKNOWN};
-use crate::model::{Effect, Gpu, Model, Phase};
+use crate::code::{Answer, Code, INVALID_ARGUMENT, NOT_SUPPORTED, UNINITIALIZED, UNKNOWN};
+use crate::model::{Effect, Gpu, Instance, Model, Phase};
 use crate::truth::Truth;
 
 /// The environment variable that names the scenario file.
@@ -19,6 +20,34 @@ pub const VARIABLE: &str = "GPULEDGER_FAKE_NVML_SCENARIO";
 /// Handles are numbers that look like addresses and are never followed.
 const FIRST_HANDLE: usize = 0x5131_7000;
 const HANDLE_STEP: usize = 0x100;
+
+/// What may be asked of a MIG instance by its handle: who it is, its memory and its processes.
+const OF_INSTANCES: [&str; 15] = [
+    "nvmlDeviceGetAttributes_v2",
+    "nvmlDeviceGetComputeInstanceId",
+    "nvmlDeviceGetComputeRunningProcesses",
+    "nvmlDeviceGetComputeRunningProcesses_v2",
+    "nvmlDeviceGetComputeRunningProcesses_v3",
+    "nvmlDeviceGetGraphicsRunningProcesses_v3",
+    "nvmlDeviceGetMPSComputeRunningProcesses_v3",
+    "nvmlDeviceGetDeviceHandleFromMigDeviceHandle",
+    "nvmlDeviceGetGpuInstanceId",
+    "nvmlDeviceGetMemoryInfo",
+    "nvmlDeviceGetMemoryInfo_v2",
+    "nvmlDeviceGetName",
+    "nvmlDeviceGetUUID",
+    "nvmlDeviceIsMigDeviceHandle",
+    "nvmlDeviceGetBAR1MemoryInfo",
+];
+/// What a GPU does not tell of itself while it is cut.
+const NOT_WHEN_CUT: [&str; 6] = [
+    "nvmlDeviceGetUtilizationRates",
+    "nvmlDeviceGetEncoderUtilization",
+    "nvmlDeviceGetDecoderUtilization",
+    "nvmlDeviceGetJpgUtilization",
+    "nvmlDeviceGetOfaUtilization",
+    "nvmlDeviceGetProcessUtilization",
+];
 
 /// How often a blocked call looks whether its fault is over.
 const BLOCKED_LOOK: Duration = Duration::from_millis(5);
@@ -35,8 +64,25 @@ pub struct Library {
 static LIBRARY: OnceLock<Result<Library, String>> = OnceLock::new();
 static USERS: AtomicU32 = AtomicU32::new(0);
 
+/// The scenario that lies beside this library: the file that holds the code of this function, with
+/// `.toml` behind its name. Several libraries in one process so have a scenario each.
+fn beside() -> Option<PathBuf> {
+    let here = (beside as *const ()).addr();
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let holds = |line: &&str| {
+        let bounds = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+        let bounds =
+            bounds.map(|(low, high)| (usize::from_str_radix(low, 16), usize::from_str_radix(high, 16)));
+        matches!(bounds, Some((Ok(low), Ok(high))) if (low..high).contains(&here))
+    };
+    let file = maps.lines().find(holds)?.split_whitespace().nth(5)?;
+    let scenario = PathBuf::from(format!("{file}.toml"));
+    scenario.is_file().then_some(scenario)
+}
+
 fn load() -> Result<Library, String> {
-    let text = match std::env::var_os(VARIABLE) {
+    let named = std::env::var_os(VARIABLE).map(PathBuf::from);
+    let text = match named.or_else(beside) {
         None => include_str!("default.toml").to_owned(),
         Some(path) => {
             std::fs::read_to_string(&path).map_err(|e| format!("{VARIABLE}: read {}: {e}", path.display()))?
@@ -120,11 +166,18 @@ pub fn handle(gpu: &Gpu) -> nvmlDevice_t {
     without_provenance_mut(FIRST_HANDLE + gpu.index * HANDLE_STEP)
 }
 
+/// The handle of the instance at this place.
+pub fn instance_handle(gpu: &Gpu, place: usize) -> nvmlDevice_t {
+    without_provenance_mut(FIRST_HANDLE + gpu.index * HANDLE_STEP + 1 + place)
+}
+
 /// A call on one GPU, with the moment at which it was made.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
     pub library: &'static Library,
     pub gpu: &'static Gpu,
+    /// The instance, where the handle was one's.
+    pub instance: Option<&'static Instance>,
     pub now_us: u64,
 }
 
@@ -136,12 +189,22 @@ impl Call {
         }
         let library = loaded()?;
         let offset = device.addr().checked_sub(FIRST_HANDLE).ok_or(INVALID_ARGUMENT)?;
-        if offset % HANDLE_STEP != 0 {
-            return Err(INVALID_ARGUMENT);
-        }
         let gpu = library.model.gpus.get(offset / HANDLE_STEP).ok_or(INVALID_ARGUMENT)?;
         library.stand(call, Some(gpu.index))?;
-        Ok(Self { library, gpu, now_us: library.clock.now_us() })
+        let now_us = library.clock.now_us();
+        let cut = gpu.instances(now_us);
+        let instance = match (offset % HANDLE_STEP).checked_sub(1) {
+            None if cut.is_some() && NOT_WHEN_CUT.contains(&call) => return Err(NOT_SUPPORTED),
+            None => None,
+            Some(place) => {
+                let instance = cut.and_then(|instances| instances.get(place)).ok_or(INVALID_ARGUMENT)?;
+                if !OF_INSTANCES.contains(&call) {
+                    return Err(NOT_SUPPORTED);
+                }
+                Some(instance)
+            }
+        };
+        Ok(Self { library, gpu, instance, now_us })
     }
 
     /// Meets the faults of a part of a call, such as one field of many.
@@ -151,6 +214,11 @@ impl Call {
 
     pub fn phase(&self) -> &'static Phase {
         self.gpu.phase(self.now_us)
+    }
+
+    /// What a counter shows that has gained so many units a second since the scenario began.
+    pub fn gained(&self, a_second: u32) -> u64 {
+        u64::try_from(u128::from(a_second) * u128::from(self.now_us) / 1_000_000).unwrap_or(u64::MAX)
     }
 
     pub fn power_mw(&self) -> u32 {

@@ -40,6 +40,16 @@ pub struct Gpu {
     offset_us: u64,
     /// Moments at which the energy counter starts again, ascending.
     resets_us: Vec<u64>,
+    /// How it is cut from a moment on, ascending; `None` is MIG off.
+    cuts: Vec<(u64, Option<Vec<Instance>>)>,
+}
+
+/// One MIG instance.
+#[derive(Debug)]
+pub struct Instance {
+    pub uuid: String,
+    pub spec: scenario::Instance,
+    pub processes: Vec<Process>,
 }
 
 /// What stays the same during a phase.
@@ -77,6 +87,18 @@ pub struct Counter {
 impl Gpu {
     pub fn phase(&self, t_us: u64) -> &Phase {
         &self.phases[self.schedule.place(t_us + self.offset_us).phase]
+    }
+
+    /// The instances at a moment; `None` while MIG is off.
+    pub fn instances(&self, t_us: u64) -> Option<&[Instance]> {
+        let past = self.cuts.partition_point(|cut| cut.0 <= t_us);
+        past.checked_sub(1).and_then(|last| self.cuts[last].1.as_deref())
+    }
+
+    /// How long phases of a kind have lasted since the scenario began.
+    pub fn time_us(&self, t_us: u64, counts: impl Fn(&Phase) -> bool) -> u64 {
+        let until = |t_us| self.schedule.time_us(t_us, |phase| counts(&self.phases[phase]));
+        until(t_us + self.offset_us) - until(self.offset_us)
     }
 
     pub fn power_mw(&self, t_us: u64) -> u32 {
@@ -183,6 +205,9 @@ impl Model {
                 None => reset(&mut gpus, fault),
             }
         }
+        for mig in &raw.mig {
+            cut(&mut gpus, mig, own_pid)?;
+        }
         if raw.xid.iter().any(|xid| xid.gpu >= gpus.len()) {
             return Err("xid: there is no such GPU".into());
         }
@@ -214,7 +239,7 @@ fn gpu(
         }
         let wave = wave(phase.power_mw).map_err(|what| wrong(&what))?;
         stretches.push(Stretch { length_us: phase.ms * 1000, wave });
-        phases.push(Phase { spec: phase.clone(), processes: processes(phase, own_pid)? });
+        phases.push(Phase { spec: phase.clone(), processes: processes(&phase.processes, own_pid)? });
     }
     let seed = fnv1a(node.as_bytes());
     let number = u32::try_from(index).unwrap_or(0);
@@ -232,6 +257,7 @@ fn gpu(
         schedule: Schedule::new(stretches),
         offset_us: u64::try_from(place).unwrap_or(0) * spec.stagger_ms * 1000,
         resets_us: Vec::new(),
+        cuts: Vec::new(),
     })
 }
 
@@ -250,7 +276,31 @@ fn wave(power: Power) -> Result<Wave, String> {
     if highest > POWER_MW_MAX { Err("power is above 10 kW".into()) } else { Ok(wave) }
 }
 
-fn processes(phase: &scenario::Phase, own_pid: u32) -> Result<Vec<Process>, String> {
+/// Compute slices of a GPU that can be cut, and the most instances.
+const SLICES: u32 = 7;
+
+fn cut(gpus: &mut [Gpu], mig: &scenario::Mig, own_pid: u32) -> Result<(), String> {
+    let gpu = gpus.get_mut(mig.gpu).ok_or("mig: there is no such GPU")?;
+    if mig.instance.iter().map(|i| i.slices).sum::<u32>() > SLICES
+        || mig.instance.iter().any(|i| i.slices == 0)
+    {
+        return Err(format!("mig: instances have at least one slice each and {SLICES} together at most"));
+    }
+    let parent = gpu.uuid.trim_start_matches("GPU-").to_owned();
+    let instance = |spec: &scenario::Instance| {
+        // As the driver does: another cut makes other UUIDs.
+        let seed = fnv1a(format!("{parent} {} {spec:?}", mig.from_ms).as_bytes());
+        let (a, b, c) = (seed >> 32, (seed >> 16) & 0xffff, seed & 0xffff);
+        let uuid = format!("MIG-{a:08x}-{b:04x}-{c:04x}-8000-{:012x}", seed & 0xffff_ffff_ffff);
+        Ok(Instance { uuid, processes: processes(&spec.processes, own_pid)?, spec: spec.clone() })
+    };
+    let instances = mig.instance.iter().map(instance).collect::<Result<Vec<_>, String>>()?;
+    gpu.cuts.push((mig.from_ms * 1000, (!mig.off).then_some(instances)));
+    gpu.cuts.sort_by_key(|cut| cut.0);
+    Ok(())
+}
+
+fn processes(written: &[scenario::Process], own_pid: u32) -> Result<Vec<Process>, String> {
     let process = |raw: &scenario::Process| {
         let pid = match &raw.pid {
             Pid::Number(pid) => *pid,
@@ -259,7 +309,7 @@ fn processes(phase: &scenario::Phase, own_pid: u32) -> Result<Vec<Process>, Stri
         };
         Ok(Process { pid, memory_bytes: raw.memory_mib << 20, graphics: raw.graphics })
     };
-    phase.processes.iter().map(process).collect()
+    written.iter().map(process).collect()
 }
 
 /// The effect of a fault; `None` for a counter reset, which belongs to the GPU itself.
@@ -301,84 +351,4 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn model(text: &str) -> Model {
-        Model::parse(text, 77).expect("valid scenario")
-    }
-
-    fn refusal(text: &str) -> String {
-        Model::parse(text, 77).expect_err("must be refused")
-    }
-
-    #[test]
-    fn the_default_scenario_has_eight_different_gpus() {
-        let model = model(include_str!("default.toml"));
-        assert_eq!(model.gpus.len(), 8);
-        let mut uuids: Vec<_> = model.gpus.iter().map(|g| g.uuid.clone()).collect();
-        uuids.dedup();
-        assert_eq!(uuids.len(), 8);
-        assert!(uuids.iter().all(|u| u.starts_with(UUID_PREFIX) && u.len() == 40), "{uuids:?}");
-        assert_ne!(model.gpus[0].counter(60_000_000), model.gpus[1].counter(60_000_000), "staggered");
-    }
-
-    #[test]
-    fn nodes_have_different_gpus_and_restarts_the_same() {
-        let one = model("node = \"a\"\n[[gpu]]");
-        assert_eq!(one.gpus[0].uuid, model("node = \"a\"\n[[gpu]]").gpus[0].uuid);
-        assert_ne!(one.gpus[0].uuid, model("node = \"b\"\n[[gpu]]").gpus[0].uuid);
-    }
-
-    #[test]
-    fn a_reset_starts_the_counter_again_and_is_counted() {
-        let m = model(
-            "[[gpu]]\nenergy_start_mj = 5000\n[[gpu.phase]]\npower_mw = 100000\n\
-             [[fault]]\nkind = \"counter_reset\"\nfrom_ms = 10000",
-        );
-        assert_eq!(m.gpus[0].counter(9_000_000), Counter { mj: 905_000, resets: 0 });
-        assert_eq!(m.gpus[0].counter(10_000_000), Counter { mj: 0, resets: 1 });
-        assert_eq!(m.gpus[0].counter(12_500_000), Counter { mj: 250_000, resets: 1 });
-    }
-
-    #[test]
-    fn a_slow_counter_moves_in_steps() {
-        let m = model("[[gpu]]\nenergy_refresh_ms = 100\n[[gpu.phase]]\npower_mw = 100000");
-        assert_eq!(m.gpus[0].counter(199_999).mj, 10_000);
-        assert_eq!(m.gpus[0].counter(200_000).mj, 20_000);
-    }
-
-    #[test]
-    fn a_fault_meets_its_calls_on_its_gpu_in_its_time() {
-        let m = model(
-            "[[gpu]]\ncount = 2\n[[fault]]\nkind = \"answer\"\ncode = \"NOT_SUPPORTED\"\ngpu = 1\n\
-             from_ms = 1000\nto_ms = 2000\ncalls = [\"nvmlDeviceGetPower*\", \"field:185\"]",
-        );
-        let fault = &m.faults[0];
-        assert!(fault.meets("nvmlDeviceGetPowerUsage", Some(1), 1_000_000));
-        assert!(fault.meets("field:185", Some(1), 1_999_999));
-        assert!(!fault.meets("field:1850", Some(1), 1_500_000));
-        assert!(!fault.meets("nvmlDeviceGetPowerUsage", Some(0), 1_500_000));
-        assert!(!fault.meets("nvmlDeviceGetPowerUsage", Some(1), 2_000_000));
-        assert!(!fault.meets("nvmlDeviceGetName", Some(1), 1_500_000));
-    }
-
-    #[test]
-    fn mistakes_in_a_scenario_are_named() {
-        for (text, part) in [
-            ("[[gpu]]\ncolour = 1", "colour"),
-            ("[[gpu]]\ncount = 65", "at most 64"),
-            ("[[gpu]]\n[[gpu.phase]]\nms = 0", "phase"),
-            ("[[gpu]]\n[[gpu.phase]]\nmemory_used_mib = 90000", "memory"),
-            ("[[gpu]]\n[[gpu.phase]]\npower_mw = { mean = 1, amplitude = 2, period_ms = 9 }", "sine"),
-            ("[[gpu]]\n[[gpu.phase]]\nprocesses = [{ pid = \"you\" }]", "you"),
-            ("[[gpu]]\n[[fault]]\nkind = \"answer\"\ncode = \"GONE\"", "GONE"),
-            ("[[gpu]]\n[[fault]]\nkind = \"answer\"", "needs a code"),
-            ("[[gpu]]\n[[fault]]\nkind = \"block\"\ngpu = 1", "no such GPU"),
-            ("[[gpu]]\n[[fault]]\nkind = \"block\"\nfrom_ms = 2\nto_ms = 2", "after from_ms"),
-        ] {
-            let message = refusal(text);
-            assert!(message.contains(part), "{text}: {message}");
-        }
-    }
-}
+mod tests;

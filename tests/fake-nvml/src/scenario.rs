@@ -13,6 +13,7 @@ pub struct Scenario {
     pub gpu: Vec<Gpu>,
     pub fault: Vec<Fault>,
     pub xid: Vec<Xid>,
+    pub mig: Vec<Mig>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -63,7 +64,37 @@ pub struct Gpu {
     pub energy_start_mj: u64,
     pub energy_refresh_ms: u64,
     pub stagger_ms: u64,
+    /// The intended speed of each fan, in percent; servers' GPUs have none.
+    pub fans: Vec<u32>,
+    pub compute_mode: u32,
+    pub remapped_rows: Remapped,
+    pub links: Links,
     pub phase: Vec<Phase>,
+}
+
+/// Rows of memory that were remapped, as totals, and what became of the last.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Remapped {
+    pub corrected: u32,
+    pub uncorrected: u32,
+    pub pending: bool,
+    pub failed: bool,
+}
+
+/// Traffic in each direction from the start on, and errors, as totals.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Links {
+    pub pcie_sent_mib_s: u32,
+    pub pcie_received_mib_s: u32,
+    pub pcie_replays: u32,
+    pub nvlink_sent_mib_s: u32,
+    pub nvlink_received_mib_s: u32,
+    /// NVLinks that are down, counted from the last.
+    pub nvlinks_down: u32,
+    /// Of every link, for each kind of error.
+    pub nvlink_errors: u32,
 }
 
 impl Default for Gpu {
@@ -92,6 +123,10 @@ impl Default for Gpu {
             energy_start_mj: 0,
             energy_refresh_ms: 0,
             stagger_ms: 0,
+            fans: Vec::new(),
+            compute_mode: 0,
+            remapped_rows: Remapped::default(),
+            links: Links::default(),
             phase: Vec::new(),
         }
     }
@@ -197,4 +232,36 @@ pub struct Xid {
     pub gpu: usize,
     pub at_ms: u64,
     pub code: u64,
+}
+
+/// From a moment on, how a GPU is cut.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mig {
+    pub gpu: usize,
+    #[serde(default)]
+    pub from_ms: u64,
+    /// MIG is off from then on.
+    #[serde(default)]
+    pub off: bool,
+    #[serde(default)]
+    pub instance: Vec<Instance>,
+}
+
+/// One compute instance, which fills its GPU instance unless another names the same.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Instance {
+    pub gpu_instance: u32,
+    #[serde(default)]
+    pub compute_instance: u32,
+    pub slices: u32,
+    pub memory_mib: u64,
+    #[serde(default)]
+    pub memory_used_mib: u64,
+    /// Percent of time in which its multiprocessors are active.
+    #[serde(default)]
+    pub sm_active: u32,
+    #[serde(default)]
+    pub processes: Vec<Process>,
 }

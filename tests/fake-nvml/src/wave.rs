@@ -120,6 +120,16 @@ impl Schedule {
         stretch.wave.power_mw(place.at_us, stretch.length_us)
     }
 
+    /// How long phases of a kind have lasted since the schedule began.
+    pub fn time_us(&self, t_us: u64, counts: impl Fn(usize) -> bool) -> u64 {
+        let place = self.place(t_us);
+        let of = |phases: std::ops::Range<usize>| -> u64 {
+            phases.filter(|phase| counts(*phase)).map(|phase| self.stretches[phase].length_us).sum()
+        };
+        let open = if counts(place.phase) { place.at_us } else { 0 };
+        t_us / self.cycle_us * of(0..self.stretches.len()) + of(0..place.phase) + open
+    }
+
     /// Energy since the schedule began, in half nanojoules.
     pub fn energy_half_nj(&self, t_us: u64) -> u128 {
         let place = self.place(t_us);
@@ -176,6 +186,16 @@ mod tests {
         // Half a period: mean · T/2 + amplitude · T/π = 2000 J + 954.929658551372… J.
         assert_eq!(s.energy_half_nj(5_000_000) / HALF_NJ_PER_MJ, 2_954_929);
         assert_eq!(s.power_mw(2_500_000), 700_000);
+    }
+
+    #[test]
+    fn the_time_of_a_kind_of_phase_is_counted_over_cycles_and_within() {
+        let s = schedule(&[(3000, Wave::Constant { mw: 1 }), (7000, Wave::Constant { mw: 2 })]);
+        let second = |t_ms: u64| s.time_us(t_ms * 1000, |phase| phase == 1) / 1000;
+        assert_eq!(
+            [second(0), second(3000), second(3500), second(10_000), second(14_000)],
+            [0, 0, 500, 7000, 8000]
+        );
     }
 
     fn any_wave() -> impl Strategy<Value = Wave> {

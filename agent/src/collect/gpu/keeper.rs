@@ -7,10 +7,14 @@
 //!
 //! The pause before the library is opened again also lets the workers' threads give it up first:
 //! only when the last reference is gone does the library start afresh.
+//!
+//! While it is held the thread keeps no library open and opens none: that is how a person gets the
+//! driver for himself.
 
 use super::{Library, LibraryFault, Opener, Visible};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -51,15 +55,20 @@ pub enum News {
 pub struct Keeper {
     news: Receiver<News>,
     reopen: SyncSender<u64>,
+    held: Arc<AtomicBool>,
 }
 
 impl Keeper {
+    /// Openings are numbered from 1.
+    const NO_GENERATION: u64 = 0;
+
     pub fn start(opener: impl Opener, pauses: Pauses) -> io::Result<Self> {
         let (news_sender, news) = sync_channel(NEWS_MAX);
         let (reopen, requests) = sync_channel(1);
-        let thread = Thread { opener, pauses, news: news_sender, requests };
+        let held = Arc::<AtomicBool>::default();
+        let thread = Thread { opener, pauses, news: news_sender, requests, held: Arc::clone(&held) };
         std::thread::Builder::new().name("gpu-library".to_owned()).spawn(move || thread.run())?;
-        Ok(Self { news, reopen })
+        Ok(Self { news, reopen, held })
     }
 
     /// What has been found out since the last look.
@@ -70,6 +79,13 @@ impl Keeper {
     /// Waits for news.
     pub fn wait(&self, longest: Duration) -> Option<News> {
         self.news.recv_timeout(longest).ok()
+    }
+
+    /// Closes the library and leaves it closed, or opens it again at once.
+    pub fn hold(&self, held: bool, generation: Option<u64>) {
+        self.held.store(held, Ordering::Relaxed);
+        // Wakes the thread, whatever it waits for.
+        self.reopen(generation.unwrap_or(Self::NO_GENERATION));
     }
 
     /// Asks to close and open the library because a GPU's thread met a fault of all of it.
@@ -89,6 +105,7 @@ struct Thread<O> {
     pauses: Pauses,
     news: SyncSender<News>,
     requests: Receiver<u64>,
+    held: Arc<AtomicBool>,
 }
 
 impl<O: Opener> Thread<O> {
@@ -97,6 +114,10 @@ impl<O: Opener> Thread<O> {
         let mut pause = self.pauses.retry_first;
         loop {
             generation += 1;
+            // Also before the first opening: the agent may have been started while it was held.
+            if self.wait_while_held().is_err() {
+                return;
+            }
             let kept = match self.open(generation) {
                 Ok(library) => {
                     let opened_at = Instant::now();
@@ -135,7 +156,7 @@ impl<O: Opener> Thread<O> {
         let (library, mut visible) = opened;
         loop {
             match self.requests.recv_timeout(self.pauses.rescan) {
-                Ok(asked) if asked == generation => return Ok(()),
+                Ok(asked) if asked == generation || self.is_held() => return Ok(()),
                 Ok(_) => continue,
                 Err(RecvTimeoutError::Disconnected) => return Err(Ended),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -151,6 +172,23 @@ impl<O: Opener> Thread<O> {
         }
     }
 
+    fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Says once that there is no library because it is held, and waits until that is over.
+    fn wait_while_held(&self) -> Result<(), Ended> {
+        if self.is_held() {
+            self.tell(News::Failed(LibraryFault::Paused))?;
+        }
+        while self.is_held() {
+            if let Err(RecvTimeoutError::Disconnected) = self.requests.recv_timeout(self.pauses.rescan) {
+                return Err(Ended);
+            }
+        }
+        Ok(())
+    }
+
     fn tell(&self, news: News) -> Result<(), Ended> {
         self.news.send(news).map_err(|_| Ended)
     }
@@ -158,7 +196,7 @@ impl<O: Opener> Thread<O> {
     /// Waits before the next try. Requests that came meanwhile are answered by it.
     fn rest(&self, pause: Duration) -> Result<(), Ended> {
         let started = Instant::now();
-        while let Some(left) = pause.checked_sub(started.elapsed()) {
+        while let Some(left) = pause.checked_sub(started.elapsed()).filter(|_| !self.is_held()) {
             if let Err(RecvTimeoutError::Disconnected) = self.requests.recv_timeout(left) {
                 return Err(Ended);
             }

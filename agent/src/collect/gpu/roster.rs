@@ -8,13 +8,20 @@
 //! inside a call is replaced; one that hangs is replaced when it comes out, so there is never more
 //! than one thread a GPU.
 
+mod pause;
+
+use super::agreement::Agreement;
 use super::keeper::{Keeper, News};
+use super::watcher::Watcher;
 use super::worker::{Answer, GpuSample, Task, Worker};
-use super::{Fault, GPU_METRICS, Library, LibraryFault, Visible};
-use crate::collect::Readings;
+use super::xid::XidLog;
+use super::{Facts, Fault, Library, LibraryFault, Visible, metrics_of_a_gpu};
 use crate::collect::workload::Workload;
+use crate::collect::{Instance, Readings};
 use crate::events::{Counters, GpuBack, GpuDown, LibraryFailed, LibraryOpened};
+use gpuledger_proto::catalogue as metric;
 use gpuledger_proto::frame::{Gpu, Holding};
+use gpuledger_proto::ids::GpuUuid;
 use gpuledger_proto::limits::DEVICES_PER_NODE_MAX;
 use gpuledger_proto::reading::{Absence, Reading};
 use std::sync::Arc;
@@ -42,7 +49,7 @@ impl GpuReport {
     /// A GPU that gives nothing, for one reason.
     fn down(reason: Absence) -> Self {
         let mut readings = Readings::default();
-        for id in GPU_METRICS {
+        for id in metrics_of_a_gpu() {
             readings.put(id, Reading::Absent(reason));
         }
         Self { up: false, readings, holding: Reading::Absent(reason) }
@@ -54,7 +61,7 @@ impl GpuReport {
 
     /// Why it is down.
     fn reason(&self) -> Option<Absence> {
-        let first = || self.readings.get(gpuledger_proto::catalogue::GPU_ENERGY);
+        let first = || self.readings.get(metric::GPU_ENERGY);
         (!self.up).then(|| match first() {
             Some(Reading::Absent(reason)) => reason,
             _ => Absence::Failed,
@@ -64,10 +71,33 @@ impl GpuReport {
 
 struct Slot {
     gpu: Gpu,
+    facts: Facts,
     worker: Option<Worker>,
     report: Option<GpuReport>,
+    /// The instances of the last sample, where the GPU is cut by MIG.
+    instances: Vec<Instance>,
+    agreement: Agreement,
+    /// Whether its first sample is still to be taken, and whether this one is the first.
+    unseen: bool,
+    is_new: bool,
     /// As last told; a GPU is taken as up until it is not.
     up: bool,
+}
+
+impl Slot {
+    fn new(gpu: Gpu, facts: Facts) -> Self {
+        Self {
+            gpu,
+            facts,
+            worker: None,
+            report: None,
+            instances: Vec::new(),
+            agreement: Agreement::default(),
+            unseen: true,
+            is_new: false,
+            up: true,
+        }
+    }
 }
 
 struct Opened {
@@ -81,12 +111,18 @@ pub struct Roster {
     counters: Arc<Counters>,
     slots: Vec<Slot>,
     library: Option<Opened>,
+    /// Waits for the events of the GPUs that are visible, while the library is open.
+    watcher: Option<Watcher>,
+    xids: XidLog,
     driver: Option<String>,
     fault: Option<LibraryFault>,
+    pause: Option<pause::Pause>,
     answers: Receiver<Answer>,
     /// Cloned for each worker.
     answer: SyncSender<Answer>,
     tick: u64,
+    /// What time is counted from.
+    begun: Instant,
 }
 
 impl Roster {
@@ -98,11 +134,15 @@ impl Roster {
             counters,
             slots: Vec::new(),
             library: None,
+            watcher: None,
+            xids: XidLog::default(),
             driver: None,
             fault: None,
+            pause: None,
             answers,
             answer,
             tick: 0,
+            begun: Instant::now(),
         }
     }
 
@@ -118,6 +158,27 @@ impl Roster {
     /// Every GPU that was ever seen.
     pub fn gpus(&self) -> impl Iterator<Item = &Gpu> {
         self.slots.iter().map(|slot| &slot.gpu)
+    }
+
+    /// Whether this is the first sample of the GPU at this position: what was remembered of the one that it
+    /// replaced is not its.
+    pub fn is_new(&self, at: usize) -> bool {
+        self.slots.get(at).is_some_and(|slot| slot.is_new)
+    }
+
+    /// What else is known of the GPU at this position.
+    pub fn facts(&self, at: usize) -> Facts {
+        self.slots.get(at).map(|slot| slot.facts.clone()).unwrap_or_default()
+    }
+
+    /// The MIG instances of the GPU at this position, by the last sample.
+    pub fn instances(&self, at: usize) -> &[Instance] {
+        self.slots.get(at).map_or(&[], |slot| &slot.instances)
+    }
+
+    /// The counters of XID events, for others that hear of them: the kernel's log.
+    pub fn xids(&self) -> XidLog {
+        self.xids.clone()
     }
 
     /// The driver's version, as last told.
@@ -143,6 +204,8 @@ impl Roster {
             self.renew(at);
             let slot = &mut self.slots[at];
             slot.report = None;
+            slot.instances.clear();
+            slot.is_new = std::mem::take(&mut slot.unseen);
             if let Some(worker) = &mut slot.worker {
                 worker.ask(self.tick);
             }
@@ -164,7 +227,10 @@ impl Roster {
 
     fn report(&mut self, at: usize) -> GpuReport {
         let slot = &mut self.slots[at];
-        let report = slot.report.take().unwrap_or_else(|| {
+        if self.pause.is_some() {
+            return GpuReport::down(Absence::Stale);
+        }
+        let mut report = slot.report.take().unwrap_or_else(|| {
             let waits = slot.worker.as_ref().is_some_and(Worker::is_busy);
             GpuReport::down(if waits { Absence::TimedOut } else { Absence::Failed })
         });
@@ -174,15 +240,27 @@ impl Roster {
             _ => {}
         }
         slot.up = report.up;
+        let (energy, power) = (report.readings.get(metric::GPU_ENERGY), report.readings.power());
+        if let Some(energy) = energy {
+            let at_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let ratio = slot.agreement.read_and_tell(&slot.gpu.uuid, at_ms, energy, power);
+            report.readings.put(metric::GPU_ENERGY_AGREEMENT, ratio);
+        }
+        // A GPU that fell off the bus has its last event to tell.
+        self.xids.tell(&slot.gpu.uuid, &mut report.readings);
         report
     }
 
     fn hear(&mut self, news: News) {
+        if self.is_paused() {
+            return self.hear_paused(news);
+        }
         match news {
             News::Opened { generation, library, driver, visible } => {
                 let simulated = visible.gpus.iter().any(|gpu| gpu.simulated);
                 let (gpus, nameless) = (visible.gpus.len(), visible.nameless);
                 LibraryOpened { driver: driver.as_deref(), gpus, nameless, simulated }.emit();
+                self.watcher = None;
                 self.library = Some(Opened { generation, library });
                 self.driver = driver.or(self.driver.take());
                 self.fault = None;
@@ -197,15 +275,36 @@ impl Roster {
         }
     }
 
-    /// Adds GPUs that were not seen before and takes over changed facts.
+    /// Adds GPUs that were not seen before and takes over changed facts. A GPU at the address of one that
+    /// is not there any more has replaced it, and takes its place.
     fn see(&mut self, visible: Visible) {
-        for gpu in visible.gpus {
+        let there: Vec<_> = visible.gpus.iter().map(|gpu| gpu.uuid.clone()).collect();
+        for (gpu, facts) in visible.gpus.into_iter().zip(visible.facts) {
+            gpu.pci_bus_id.iter().for_each(|address| self.xids.place(&gpu.uuid, address));
+            let replaced = |slot: &Slot| {
+                gpu.pci_bus_id.is_some()
+                    && slot.gpu.pci_bus_id == gpu.pci_bus_id
+                    && !there.contains(&slot.gpu.uuid)
+            };
             if let Some(slot) = self.slots.iter_mut().find(|slot| slot.gpu.uuid == gpu.uuid) {
-                slot.gpu = gpu;
+                (slot.gpu, slot.facts) = (gpu, facts);
+            } else if let Some(slot) = self.slots.iter_mut().find(|slot| replaced(slot)) {
+                *slot = Slot::new(gpu, facts);
             } else if self.slots.len() < GPUS_MAX {
-                self.slots.push(Slot { gpu, worker: None, report: None, up: true });
+                self.slots.push(Slot::new(gpu, facts));
             }
         }
+        self.listen(there);
+    }
+
+    /// Waits for the events of these GPUs, where the system gives a thread for it.
+    fn listen(&mut self, gpus: Vec<GpuUuid>) {
+        let Some(open) = &self.library else { return };
+        if self.watcher.as_ref().is_some_and(|watcher| watcher.is_of(&gpus)) {
+            return;
+        }
+        self.watcher = None;
+        self.watcher = Watcher::start(Arc::clone(&open.library), gpus, self.xids.clone()).ok();
     }
 
     /// Gives up the library. Told once for each reason.
@@ -213,6 +312,7 @@ impl Roster {
         if let Some(open) = self.library.take() {
             self.keeper.reopen(open.generation);
         }
+        self.watcher = None;
         for slot in &mut self.slots {
             slot.worker = slot.worker.take().filter(Worker::is_busy);
         }
@@ -225,7 +325,11 @@ impl Roster {
     /// Gives a GPU a worker on the library that is open, unless its worker is inside a call.
     fn renew(&mut self, at: usize) {
         let slot = &mut self.slots[at];
-        let Some(open) = &self.library else { return };
+        let Some(open) = &self.library else {
+            // It came out of its call after the library was given up: it must not keep it open.
+            slot.worker = slot.worker.take().filter(Worker::is_busy);
+            return;
+        };
         let current = |worker: &Worker| worker.generation == open.generation && !worker.is_dead();
         if slot.worker.as_ref().is_some_and(|worker| worker.is_busy() || current(worker)) {
             return;
@@ -244,13 +348,19 @@ impl Roster {
 
     fn take(&mut self, answer: Answer) {
         let Some(slot) = self.slots.get_mut(answer.slot) else { return };
+        if slot.gpu.uuid != answer.uuid {
+            return;
+        }
         if let Some(worker) = slot.worker.as_mut().filter(|worker| worker.generation == answer.generation) {
             worker.answered();
         }
         let timely = answer.tick == self.tick;
         let current = self.library.as_ref().is_some_and(|open| open.generation == answer.generation);
         match answer.outcome {
-            Ok(sample) if timely && current => slot.report = Some(GpuReport::of(sample)),
+            Ok(mut sample) if timely && current => {
+                slot.instances = std::mem::take(&mut sample.instances);
+                slot.report = Some(GpuReport::of(sample));
+            }
             Err(Fault::Gpu(reason)) if timely => slot.report = Some(GpuReport::down(reason)),
             Err(Fault::Library(fault)) if current => {
                 slot.report = Some(GpuReport::down(Absence::Failed));

@@ -1,13 +1,14 @@
 //! A GPU library for tests, whose GPUs can be made to fail, hang and come back.
 
-use super::{Fault, Library, LibraryFault, Opener, Visible};
+use super::{Facts, Fault, Library, LibraryFault, Opener, Visible, Watch};
 use crate::collect::{Readings, Source};
 use gpuledger_proto::catalogue as metric;
 use gpuledger_proto::frame::Gpu;
 use gpuledger_proto::ids::GpuUuid;
 use gpuledger_proto::reading::{Absence, Reading};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// What a simulated GPU does when it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,7 @@ struct State {
     gpus: BTreeMap<String, (Gpu, Mood)>,
     openings: u64,
     openings_hang: bool,
+    events: VecDeque<(GpuUuid, u32)>,
 }
 
 /// The machine that the library runs on.
@@ -73,6 +75,19 @@ impl Machine {
         self.0.1.notify_all();
     }
 
+    /// Plugs a GPU in at an address.
+    pub fn set_at(&self, name: &str, address: &str, mood: Mood) {
+        let gpu = Gpu { pci_bus_id: Some(address.to_owned()), ..gpu(name) };
+        self.state().gpus.insert(name.to_owned(), (gpu, mood));
+        self.0.1.notify_all();
+    }
+
+    /// Lets a GPU complain.
+    pub fn xid(&self, name: &str, code: u32) {
+        self.state().events.push_back((gpu(name).uuid, code));
+        self.0.1.notify_all();
+    }
+
     /// Breaks the library, or mends it.
     pub fn break_library(&self, fault: Option<LibraryFault>) {
         self.state().fault = fault;
@@ -109,12 +124,29 @@ impl Library for Machine {
 
     fn gpus(&self) -> Result<Visible, LibraryFault> {
         self.check()?;
-        Ok(Visible { gpus: self.state().gpus.values().map(|g| g.0.clone()).collect(), nameless: 0 })
+        let gpus: Vec<Gpu> = self.state().gpus.values().map(|g| g.0.clone()).collect();
+        Ok(Visible { facts: vec![Facts::default(); gpus.len()], gpus, nameless: 0 })
     }
 
     fn open_gpu<'l>(&'l self, uuid: &GpuUuid) -> Result<Box<dyn Source + 'l>, Fault> {
         self.check()?;
         Ok(Box::new(SimulatedGpu { machine: self, name: uuid.as_str().to_owned() }))
+    }
+
+    fn watch<'l>(&'l self, _gpus: &[GpuUuid]) -> Result<Box<dyn Watch + 'l>, Fault> {
+        self.check()?;
+        Ok(Box::new(SimulatedEvents(self)))
+    }
+}
+
+struct SimulatedEvents<'l>(&'l Machine);
+
+impl Watch for SimulatedEvents<'_> {
+    fn wait(&mut self, longest: Duration) -> Result<Option<(GpuUuid, u32)>, Fault> {
+        let state = self.0.state();
+        let (mut state, _) =
+            self.0.0.1.wait_timeout_while(state, longest, |state| state.events.is_empty()).unwrap();
+        Ok(state.events.pop_front())
     }
 }
 

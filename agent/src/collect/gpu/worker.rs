@@ -5,9 +5,9 @@
 //! answer is told from a timely one by its tick. After a fault the GPU is opened again by its UUID
 //! with the next sample: that is how a lost GPU is picked up.
 
-use super::{Fault, Library};
+use super::{Fault, Library, plausible, shared};
 use crate::collect::workload::Workload;
-use crate::collect::{Readings, Source};
+use crate::collect::{Instance, Readings, Source};
 use gpuledger_proto::frame::Holding;
 use gpuledger_proto::ids::GpuUuid;
 use gpuledger_proto::reading::{Absence, Reading};
@@ -24,6 +24,8 @@ const STACK_BYTES: usize = 512 * 1024;
 pub struct GpuSample {
     pub readings: Readings,
     pub holding: Reading<Holding>,
+    /// The instances of a GPU that is cut by MIG.
+    pub instances: Vec<Instance>,
 }
 
 /// A thread's answer to a tick.
@@ -32,6 +34,8 @@ pub struct Answer {
     pub slot: usize,
     /// Which opening of the library the thread works on.
     pub generation: u64,
+    /// Which GPU the answer is about: another one may have taken the slot meanwhile.
+    pub uuid: GpuUuid,
     pub tick: u64,
     pub outcome: Result<GpuSample, Fault>,
 }
@@ -100,7 +104,8 @@ fn serve(mut task: Task, ticks: &Receiver<u64>) {
         if outcome.is_err() {
             source = None;
         }
-        let answer = Answer { slot: task.slot, generation: task.generation, tick, outcome };
+        let answer =
+            Answer { slot: task.slot, generation: task.generation, uuid: task.uuid.clone(), tick, outcome };
         if task.answers.send(answer).is_err() {
             return;
         }
@@ -119,7 +124,13 @@ fn sample<'l>(
     };
     let mut readings = Readings::default();
     source.read(&mut readings)?;
+    plausible::check(&mut readings)?;
+    let instances = std::mem::take(&mut readings.instances);
     let processes = readings.processes.take().unwrap_or(Reading::Absent(Absence::Unsupported));
-    let holding = workload.holding(processes);
-    Ok(GpuSample { readings, holding })
+    let holding = if instances.is_empty() {
+        workload.holding(processes)
+    } else {
+        shared::holding(&instances, |of| workload.holding(of))
+    };
+    Ok(GpuSample { readings, holding, instances })
 }

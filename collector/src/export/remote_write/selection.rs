@@ -133,6 +133,7 @@ const fn base_unit(unit: Unit) -> &'static str {
         Unit::Millicelsius => "celsius",
         Unit::Ppm => "ratio",
         Unit::Bytes => "bytes",
+        Unit::BytesPerSecond => "bytes_per_second",
         Unit::Kilohertz => "hertz",
         Unit::Millis => "seconds",
         Unit::Count | Unit::Code => "",

@@ -10,6 +10,7 @@ use nvml_wrapper_sys::bindings::{field_id, nvmlFieldValue_t, nvmlReturn_t, nvmlV
 use crate::abi::{Out, export};
 use crate::code::{Answer, INVALID_ARGUMENT, NOT_SUPPORTED};
 use crate::exports::health::{NVLINK_MBPS, NVLINKS, ecc};
+use crate::exports::power::throttled_ns;
 use crate::library::{Call, code};
 
 /// Power scopes: the GPU, the module with its CPU, the memory.
@@ -49,16 +50,32 @@ fn value(call: &Call, field: u32, scope: u32) -> Answer<Value> {
         field_id::NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION => Long(call.energy_mj()?),
         field_id::NVML_FI_DEV_NVLINK_LINK_COUNT => Unsigned(NVLINKS),
         field_id::NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON => Unsigned(NVLINK_MBPS),
-        field_id::NVML_FI_DEV_PCIE_REPLAY_COUNTER
-        | field_id::NVML_FI_DEV_REMAPPED_COR
-        | field_id::NVML_FI_DEV_REMAPPED_UNC
-        | field_id::NVML_FI_DEV_REMAPPED_PENDING
-        | field_id::NVML_FI_DEV_REMAPPED_FAILURE => Unsigned(0),
-        field_id::NVML_FI_DEV_PCIE_COUNT_TX_BYTES
-        | field_id::NVML_FI_DEV_PCIE_COUNT_RX_BYTES
-        | field_id::NVML_FI_DEV_PERF_POLICY_POWER
-        | field_id::NVML_FI_DEV_PERF_POLICY_THERMAL
-        | field_id::NVML_FI_DEV_PERF_POLICY_SYNC_BOOST => Long(0),
+        field_id::NVML_FI_DEV_ECC_SBE_AGG_DEV => Long(ecc(call, 0)?),
+        field_id::NVML_FI_DEV_ECC_DBE_AGG_DEV => Long(ecc(call, 1)?),
+        field_id::NVML_FI_DEV_ECC_SBE_AGG_L1..=field_id::NVML_FI_DEV_ECC_DBE_AGG_CBU => Long(0),
+        field_id::NVML_FI_DEV_REMAPPED_COR => Unsigned(spec.remapped_rows.corrected),
+        field_id::NVML_FI_DEV_REMAPPED_UNC => Unsigned(spec.remapped_rows.uncorrected),
+        field_id::NVML_FI_DEV_REMAPPED_PENDING => Unsigned(u32::from(spec.remapped_rows.pending)),
+        field_id::NVML_FI_DEV_REMAPPED_FAILURE => Unsigned(u32::from(spec.remapped_rows.failed)),
+        field_id::NVML_FI_DEV_PCIE_REPLAY_COUNTER => Unsigned(spec.links.pcie_replays),
+        field_id::NVML_FI_DEV_PCIE_COUNT_TX_BYTES => Long(call.gained(spec.links.pcie_sent_mib_s) << 20),
+        field_id::NVML_FI_DEV_PCIE_COUNT_RX_BYTES => Long(call.gained(spec.links.pcie_received_mib_s) << 20),
+        // KiB of all links; of one link nothing is simulated.
+        field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX if scope == u32::MAX => {
+            Long(call.gained(spec.links.nvlink_sent_mib_s) << 10)
+        }
+        field_id::NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX if scope == u32::MAX => {
+            Long(call.gained(spec.links.nvlink_received_mib_s) << 10)
+        }
+        field_id::NVML_FI_DEV_PERF_POLICY_POWER => Long(throttled_ns(call, 0x4)),
+        field_id::NVML_FI_DEV_PERF_POLICY_THERMAL => Long(throttled_ns(call, 0x60)),
+        field_id::NVML_FI_DEV_PERF_POLICY_SYNC_BOOST => Long(throttled_ns(call, 0x10)),
+        field_id::NVML_FI_DEV_PERF_POLICY_BOARD_LIMIT | field_id::NVML_FI_DEV_PERF_POLICY_RELIABILITY => {
+            Long(0)
+        }
+        field_id::NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN => Long(throttled_ns(call, 0x20)),
+        field_id::NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN => Long(throttled_ns(call, 0x40)),
+        field_id::NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN => Long(throttled_ns(call, 0x80)),
         field_id::NVML_FI_DEV_POWER_AVERAGE => scoped(scope, call.gpu.average_power_mw(call.now_us))?,
         field_id::NVML_FI_DEV_POWER_INSTANT => scoped(scope, call.power_mw())?,
         field_id::NVML_FI_DEV_POWER_MIN_LIMIT..=field_id::NVML_FI_DEV_POWER_REQUESTED_LIMIT

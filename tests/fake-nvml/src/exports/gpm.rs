@@ -19,6 +19,8 @@ const METRICS_MAX: u32 = 210;
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     gpu: usize,
+    /// The GPU instance; `None` is the whole.
+    instance: Option<u32>,
     at_us: u64,
 }
 
@@ -30,27 +32,50 @@ fn taken(sample: usize) -> Answer<Taken> {
     samples.get(&sample).copied().flatten().ok_or(INVALID_ARGUMENT)
 }
 
-fn take(call: &Call, sample: usize) -> Answer<()> {
+fn take(call: &Call, instance: Option<u32>, sample: usize) -> Answer<()> {
     if call.gpu.spec.architecture < HOPPER {
         return Err(NOT_SUPPORTED);
     }
+    let cut = call.gpu.instances(call.now_us).unwrap_or_default();
+    if instance.is_some_and(|id| cut.iter().all(|of| of.spec.gpu_instance != id)) {
+        return Err(INVALID_ARGUMENT);
+    }
     let mut samples = SAMPLES.lock().unwrap_or_else(PoisonError::into_inner);
     let place = samples.get_mut(&sample).ok_or(INVALID_ARGUMENT)?;
-    *place = Some(Taken { gpu: call.gpu.index, at_us: call.now_us });
+    *place = Some(Taken { gpu: call.gpu.index, instance, at_us: call.now_us });
     Ok(())
 }
 
 /// A metric by its number, as it is at the second sample.
 fn metric(library: &Library, number: u32, sample: Taken) -> Answer<f64> {
-    let phase = &library.model.gpus[sample.gpu].phase(sample.at_us).spec;
+    let gpu = &library.model.gpus[sample.gpu];
+    let phase = &gpu.phase(sample.at_us).spec;
+    let links = &gpu.spec.links;
     let (busy, memory) = (f64::from(phase.gpu_util), f64::from(phase.memory_util));
+    if let Some(id) = sample.instance {
+        let cut = gpu.instances(sample.at_us).unwrap_or_default();
+        let of = cut.iter().find(|of| of.spec.gpu_instance == id).ok_or(INVALID_ARGUMENT)?;
+        return match number {
+            1 | 2 => Ok(f64::from(of.spec.sm_active)),
+            3 | 5 => Ok(f64::from(of.spec.sm_active) * 0.4),
+            10 => Ok(memory),
+            _ => Err(NOT_SUPPORTED),
+        };
+    }
     match number {
         1 => Ok(busy),
         2 => Ok(busy * 0.9),
         3 => Ok(busy * 0.4),
+        4 => Ok(busy * 0.1),
         5 => Ok(busy * 0.5),
         10 => Ok(memory),
-        20 | 21 | 60 | 61 => Ok(0.0),
+        11 => Ok(busy * 0.02),
+        12 => Ok(busy * 0.2),
+        13 => Ok(busy * 0.05),
+        20 => Ok(f64::from(links.pcie_sent_mib_s)),
+        21 => Ok(f64::from(links.pcie_received_mib_s)),
+        60 => Ok(f64::from(links.nvlink_received_mib_s)),
+        61 => Ok(f64::from(links.nvlink_sent_mib_s)),
         _ => Err(NOT_SUPPORTED),
     }
 }
@@ -71,7 +96,11 @@ fn metrics(library: &Library, get: Out<nvmlGpmMetricsGet_t>) -> Answer<()> {
         return Err(ARGUMENT_VERSION_MISMATCH);
     }
     let (first, second) = (taken(first.addr())?, taken(second.addr())?);
-    if first.gpu != second.gpu || first.at_us >= second.at_us || count > METRICS_MAX {
+    if first.gpu != second.gpu
+        || first.instance != second.instance
+        || first.at_us >= second.at_us
+        || count > METRICS_MAX
+    {
         return Err(INVALID_ARGUMENT);
     }
     for index in 0..usize::try_from(count).map_err(|_| INVALID_ARGUMENT)? {
@@ -109,7 +138,11 @@ export! {
     }
 
     device fn nvmlGpmSampleGet(call, sample: nvmlGpmSample_t) {
-        take(&call, sample.number())
+        take(&call, None, sample.number())
+    }
+
+    device fn nvmlGpmMigSampleGet(call, instance: c_uint, sample: nvmlGpmSample_t) {
+        take(&call, Some(instance), sample.number())
     }
 
     library fn nvmlGpmMetricsGet(library, get: *mut nvmlGpmMetricsGet_t) {

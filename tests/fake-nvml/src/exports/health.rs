@@ -8,7 +8,7 @@ use nvml_wrapper_sys::bindings::{
     nvmlPageRetirementCause_t, nvmlPciInfo_t, nvmlPcieUtilCounter_t, nvmlRowRemapperHistogramValues_t,
 };
 
-use crate::abi::{Out, export};
+use crate::abi::export;
 use crate::code::{Answer, INVALID_ARGUMENT, NOT_SUPPORTED};
 use crate::library::Call;
 
@@ -34,10 +34,6 @@ pub fn ecc(call: &Call, kind: u32) -> Answer<u64> {
 
 fn link(number: u32) -> Answer<()> {
     if number < NVLINKS { Ok(()) } else { Err(INVALID_ARGUMENT) }
-}
-
-fn put_zero(out: Out<u32>) -> Answer<()> {
-    out.put(0)
 }
 
 export! {
@@ -78,9 +74,13 @@ export! {
     }
 
     device fn nvmlDeviceGetRemappedRows(
-        _call, corrected: *mut c_uint, uncorrected: *mut c_uint, pending: *mut c_uint, failed: *mut c_uint,
+        call, corrected: *mut c_uint, uncorrected: *mut c_uint, pending: *mut c_uint, failed: *mut c_uint,
     ) {
-        [corrected, uncorrected, pending, failed].into_iter().try_for_each(put_zero)
+        let rows = &call.gpu.spec.remapped_rows;
+        corrected.put(rows.corrected)?;
+        uncorrected.put(rows.uncorrected)?;
+        pending.put(u32::from(rows.pending))?;
+        failed.put(u32::from(rows.failed))
     }
 
     device fn nvmlDeviceGetRowRemapperHistogram(_call, values: *mut nvmlRowRemapperHistogramValues_t) {
@@ -113,13 +113,13 @@ export! {
         kilobytes.put(0)
     }
 
-    device fn nvmlDeviceGetPcieReplayCounter(_call, count: *mut c_uint) {
-        count.put(0)
+    device fn nvmlDeviceGetPcieReplayCounter(call, count: *mut c_uint) {
+        count.put(call.gpu.spec.links.pcie_replays)
     }
 
-    device fn nvmlDeviceGetNvLinkState(_call, number: c_uint, active: *mut nvmlEnableState_t) {
+    device fn nvmlDeviceGetNvLinkState(call, number: c_uint, active: *mut nvmlEnableState_t) {
         link(number)?;
-        active.put(1)
+        active.put(u32::from(number + call.gpu.spec.links.nvlinks_down < NVLINKS))
     }
 
     device fn nvmlDeviceGetNvLinkVersion(_call, number: c_uint, version: *mut c_uint) {
@@ -134,9 +134,9 @@ export! {
         yes.put(1)
     }
 
-    device fn nvmlDeviceGetNvLinkErrorCounter(_call, number: c_uint, _counter: c_uint, count: *mut c_ulonglong) {
+    device fn nvmlDeviceGetNvLinkErrorCounter(call, number: c_uint, _counter: c_uint, count: *mut c_ulonglong) {
         link(number)?;
-        count.put(0)
+        count.put(u64::from(call.gpu.spec.links.nvlink_errors))
     }
 
     device fn nvmlDeviceGetNvLinkRemoteDeviceType(

@@ -11,7 +11,7 @@ use nvml_wrapper_sys::bindings::{
 
 use crate::abi::{export, fixed};
 use crate::code::{INVALID_ARGUMENT, NOT_FOUND, NOT_SUPPORTED};
-use crate::library::Call;
+use crate::library::{Call, handle, instance_handle};
 
 /// An H100 SXM5 by NVIDIA.
 pub const PCI_DEVICE: u32 = 0x2330_10de;
@@ -34,11 +34,17 @@ fn pci(call: &Call) -> nvmlPciInfo_t {
 
 export! {
     device fn nvmlDeviceGetName(call, name: *mut c_char, length: c_uint) {
-        name.put_text(length, &call.gpu.spec.name)
+        match call.instance {
+            None => name.put_text(length, &call.gpu.spec.name),
+            Some(of) => {
+                let (slices, gib) = (of.spec.slices, of.spec.memory_mib.div_ceil(1024));
+                name.put_text(length, &format!("{} MIG {slices}g.{gib}gb", call.gpu.spec.name))
+            }
+        }
     }
 
     device fn nvmlDeviceGetUUID(call, uuid: *mut c_char, length: c_uint) {
-        uuid.put_text(length, &call.gpu.uuid)
+        uuid.put_text(length, call.instance.map_or(&call.gpu.uuid, |of| &of.uuid))
     }
 
     device fn nvmlDeviceGetSerial(call, serial: *mut c_char, length: c_uint) {
@@ -124,8 +130,8 @@ export! {
         mode.put(u32::from(call.gpu.spec.persistence))
     }
 
-    device fn nvmlDeviceGetComputeMode(_call, mode: *mut nvmlComputeMode_t) {
-        mode.put(0)
+    device fn nvmlDeviceGetComputeMode(call, mode: *mut nvmlComputeMode_t) {
+        mode.put(call.gpu.spec.compute_mode)
     }
 
     device fn nvmlDeviceGetDisplayMode(_call, mode: *mut nvmlEnableState_t) {
@@ -136,38 +142,54 @@ export! {
         active.put(0)
     }
 
-    device fn nvmlDeviceGetMigMode(_call, current: *mut c_uint, pending: *mut c_uint) {
-        current.put(0)?;
-        pending.put(0)
+    device fn nvmlDeviceGetMigMode(call, current: *mut c_uint, pending: *mut c_uint) {
+        let on = u32::from(call.gpu.instances(call.now_us).is_some());
+        current.put(on)?;
+        pending.put(on)
     }
 
-    device fn nvmlDeviceIsMigDeviceHandle(_call, is_mig: *mut c_uint) {
-        is_mig.put(0)
+    device fn nvmlDeviceIsMigDeviceHandle(call, is_mig: *mut c_uint) {
+        is_mig.put(u32::from(call.instance.is_some()))
     }
 
     device fn nvmlDeviceGetMaxMigDeviceCount(_call, count: *mut c_uint) {
         count.put(7)
     }
 
-    device fn nvmlDeviceGetMigDeviceHandleByIndex(_call, _index: c_uint, _device: *mut nvmlDevice_t) {
-        Err(NOT_FOUND)
+    device fn nvmlDeviceGetMigDeviceHandleByIndex(call, index: c_uint, device: *mut nvmlDevice_t) {
+        let place = usize::try_from(index).map_err(|_| INVALID_ARGUMENT)?;
+        let instances = call.gpu.instances(call.now_us).ok_or(NOT_SUPPORTED)?;
+        if place >= instances.len() {
+            return Err(NOT_FOUND);
+        }
+        device.put(instance_handle(call.gpu, place))
     }
 
-    device fn nvmlDeviceGetDeviceHandleFromMigDeviceHandle(_call, _device: *mut nvmlDevice_t) {
-        Err(INVALID_ARGUMENT)
+    device fn nvmlDeviceGetDeviceHandleFromMigDeviceHandle(call, device: *mut nvmlDevice_t) {
+        call.instance.ok_or(INVALID_ARGUMENT)?;
+        device.put(handle(call.gpu))
+    }
+
+    device fn nvmlDeviceGetGpuInstanceId(call, id: *mut c_uint) {
+        id.put(call.instance.ok_or(NOT_SUPPORTED)?.spec.gpu_instance)
+    }
+
+    device fn nvmlDeviceGetComputeInstanceId(call, id: *mut c_uint) {
+        id.put(call.instance.ok_or(NOT_SUPPORTED)?.spec.compute_instance)
     }
 
     device fn nvmlDeviceGetAttributes_v2(call, attributes: *mut nvmlDeviceAttributes_t) {
+        let slices = call.instance.map_or(0, |of| of.spec.slices);
         attributes.put(nvmlDeviceAttributes_t {
-            multiprocessorCount: 132,
+            multiprocessorCount: if slices == 0 { 132 } else { slices * 18 },
             sharedCopyEngineCount: 10,
             sharedDecoderCount: 7,
             sharedEncoderCount: 0,
             sharedJpegCount: 7,
             sharedOfaCount: 1,
-            gpuInstanceSliceCount: 0,
-            computeInstanceSliceCount: 0,
-            memorySizeMB: call.gpu.spec.memory_mib,
+            gpuInstanceSliceCount: slices,
+            computeInstanceSliceCount: slices,
+            memorySizeMB: call.instance.map_or(call.gpu.spec.memory_mib, |of| of.spec.memory_mib),
         })
     }
 

@@ -8,5 +8,6 @@ pub mod identity;
 pub mod internal;
 pub mod modern;
 pub mod power;
+pub mod rest;
 pub mod system;
 pub mod usage;

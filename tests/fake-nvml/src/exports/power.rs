@@ -22,7 +22,7 @@ fn clock(call: &Call, kind: u32) -> Answer<u32> {
     match kind {
         0 | 1 => Ok(phase.sm_mhz),
         2 => Ok(phase.memory_mhz),
-        3 => Ok(phase.sm_mhz * 9 / 10),
+        3 => Ok(phase.sm_mhz / 10 * 9),
         _ => Err(INVALID_ARGUMENT),
     }
 }
@@ -31,13 +31,18 @@ fn max_clock(call: &Call, kind: u32) -> Answer<u32> {
     match kind {
         0 | 1 => Ok(call.gpu.spec.max_sm_mhz),
         2 => Ok(call.gpu.spec.max_memory_mhz),
-        3 => Ok(call.gpu.spec.max_sm_mhz * 9 / 10),
+        3 => Ok(call.gpu.spec.max_sm_mhz / 10 * 9),
         _ => Err(INVALID_ARGUMENT),
     }
 }
 
 fn reasons(call: &Call, out: Out<u64>) -> Answer<()> {
     out.put(call.phase().spec.clock_reasons)
+}
+
+/// Time in which one of these reasons held the clock down, since the scenario began.
+pub fn throttled_ns(call: &Call, reasons: u64) -> u64 {
+    call.gpu.time_us(call.now_us, |phase| phase.spec.clock_reasons & reasons != 0) * 1000
 }
 
 export! {
@@ -182,20 +187,35 @@ export! {
         out.put(REASONS_SUPPORTED)
     }
 
-    device fn nvmlDeviceGetViolationStatus(call, _policy: nvmlPerfPolicyType_t, time: *mut nvmlViolationTime_t) {
-        time.put(nvmlViolationTime_t { referenceTime: call.library.clock.unix_us_at(call.now_us), violationTime: 0 })
+    device fn nvmlDeviceGetViolationStatus(call, policy: nvmlPerfPolicyType_t, time: *mut nvmlViolationTime_t) {
+        let reasons = match policy {
+            0 => 0x4,
+            1 => 0x60,
+            2 => 0x10,
+            3..=5 => 0,
+            _ => return Err(NOT_SUPPORTED),
+        };
+        let violation_ns = throttled_ns(&call, reasons);
+        time.put(nvmlViolationTime_t {
+            referenceTime: call.library.clock.unix_us_at(call.now_us),
+            violationTime: violation_ns,
+        })
     }
 
-    device fn nvmlDeviceGetNumFans(_call, fans: *mut c_uint) {
+    device fn nvmlDeviceGetNumFans(call, fans: *mut c_uint) {
         // A server's GPU is cooled by the chassis.
-        fans.put(0)
+        fans.put(u32::try_from(call.gpu.spec.fans.len()).unwrap_or(0))
     }
 
-    device fn nvmlDeviceGetFanSpeed(_call, _percent: *mut c_uint) {
-        Err(NOT_SUPPORTED)
+    device fn nvmlDeviceGetFanSpeed(call, percent: *mut c_uint) {
+        percent.put(call.gpu.spec.fans.first().copied().ok_or(NOT_SUPPORTED)?)
     }
 
-    device fn nvmlDeviceGetFanSpeed_v2(_call, _fan: c_uint, _percent: *mut c_uint) {
-        Err(NOT_SUPPORTED)
+    device fn nvmlDeviceGetFanSpeed_v2(call, fan: c_uint, percent: *mut c_uint) {
+        let fan = usize::try_from(fan).map_err(|_| INVALID_ARGUMENT)?;
+        if call.gpu.spec.fans.is_empty() {
+            return Err(NOT_SUPPORTED);
+        }
+        percent.put(call.gpu.spec.fans.get(fan).copied().ok_or(INVALID_ARGUMENT)?)
     }
 }

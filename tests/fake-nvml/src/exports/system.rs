@@ -8,7 +8,7 @@ use nvml_wrapper_sys::bindings::{
 
 use crate::abi::{Out, export};
 use crate::code::{Answer, INVALID_ARGUMENT, NOT_FOUND, NOT_SUPPORTED, text};
-use crate::library::{Library, code, handle, init, shutdown};
+use crate::library::{Library, code, handle, init, instance_handle, shutdown};
 use crate::model::{Gpu, Process};
 
 const SIMULATED_VERSION: &CStr = c"gpuledger-fake-nvml 1";
@@ -120,6 +120,13 @@ export! {
 
     library fn nvmlDeviceGetHandleByUUID(library, uuid: *const c_char, device: *mut nvmlDevice_t) {
         let wanted = uuid.read()?;
+        let now_us = library.clock.now_us();
+        for gpu in library.gpus() {
+            let instances = gpu.instances(now_us).unwrap_or_default();
+            if let Some(place) = instances.iter().position(|instance| instance.uuid == wanted) {
+                return device.put(instance_handle(gpu, place));
+            }
+        }
         find(library, device, |gpu| gpu.uuid == wanted)
     }
 

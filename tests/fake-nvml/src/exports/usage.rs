@@ -33,6 +33,13 @@ struct Memory {
 impl Memory {
     fn of(call: &Call) -> Self {
         let spec = &call.gpu.spec;
+        if let Some(of) = call.instance {
+            return Self {
+                total: of.spec.memory_mib << 20,
+                reserved: 0,
+                used: of.spec.memory_used_mib << 20,
+            };
+        }
         Self {
             total: spec.memory_mib << 20,
             reserved: spec.reserved_mib << 20,
@@ -57,7 +64,13 @@ fn processes<T: Copy>(
     infos: Out<T>,
     info: impl Fn(&Process) -> T,
 ) -> Answer<()> {
-    let of_kind = call.phase().processes.iter().filter(|process| process.graphics == graphics);
+    let cut = call.gpu.instances(call.now_us).unwrap_or_default();
+    // The whole GPU lists what runs in its instances too.
+    let listed: Vec<&Process> = match call.instance {
+        Some(of) => of.processes.iter().collect(),
+        None => call.phase().processes.iter().chain(cut.iter().flat_map(|of| &of.processes)).collect(),
+    };
+    let of_kind = listed.into_iter().filter(|process| process.graphics == graphics);
     infos.put_all(count, &of_kind.map(info).collect::<Vec<T>>())
 }
 

@@ -1,7 +1,8 @@
-//! What needs no library: errors, fields, chips.
+//! What needs no library: errors.
 
 use super::*;
 
+/// nvml.md, rows 12, 13 and 16.
 #[test]
 fn an_error_of_a_call_means_what_the_table_says() {
     use Absence as A;
@@ -45,38 +46,4 @@ fn a_library_that_is_not_there_is_told_from_one_that_is_not_a_library() {
     std::fs::write(&text, "not a library").unwrap();
     let fault = NvmlOpener { path: Some(text) }.open().err().unwrap();
     assert!(matches!(fault, LibraryFault::Unusable(_)), "{fault:?}");
-}
-
-#[test]
-fn the_old_power_call_is_filed_by_chip() {
-    use DeviceArchitecture as A;
-    for (architecture, model, instant) in [
-        (A::Volta, "Tesla V100-SXM2-16GB", true),
-        (A::Turing, "Tesla T4", true),
-        (A::Ampere, "NVIDIA A100-SXM4-80GB", true),
-        (A::Ampere, "NVIDIA A800 80GB PCIe", true),
-        (A::Ampere, "NVIDIA A30", true),
-        (A::Ampere, "NVIDIA RTX A3000 Laptop GPU", false),
-        (A::Ampere, "NVIDIA A10", false),
-        (A::Ampere, "NVIDIA GeForce RTX 3090", false),
-        (A::Ada, "NVIDIA L40S", false),
-        (A::Hopper, "NVIDIA H100 80GB HBM3", false),
-    ] {
-        assert_eq!(old_power_is_instant(Some(&architecture), Some(model)), instant, "{model}");
-    }
-    assert!(!old_power_is_instant(None, None));
-}
-
-#[test]
-fn a_performance_state_beyond_the_scale_is_not_a_value() {
-    assert_eq!(known_state(Reading::Value(15)), Reading::Value(15));
-    assert_eq!(known_state(Reading::Value(32)), Reading::Absent(Absence::Failed));
-}
-
-#[test]
-fn a_field_of_any_integer_type_is_read_and_a_fraction_is_not() {
-    assert_eq!(integer(&SampleValue::U64(77_900)), Ok(77_900));
-    assert_eq!(integer(&SampleValue::I64(-3)), Ok(-3));
-    assert_eq!(integer(&SampleValue::U64(u64::MAX)), Err(()));
-    assert_eq!(integer(&SampleValue::F64(1.0)), Err(()));
 }

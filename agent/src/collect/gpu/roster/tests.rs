@@ -6,7 +6,7 @@ use super::*;
 use gpuledger_proto::catalogue as metric;
 
 /// Long enough for a loaded machine, and only waited for by what is made to hang.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 const IMPATIENCE: Duration = Duration::from_millis(400);
 
 struct Nobody;
@@ -17,7 +17,7 @@ impl Workload for Nobody {
     }
 }
 
-fn roster(machine: &Machine) -> Roster {
+pub fn roster(machine: &Machine) -> Roster {
     let pauses = Pauses {
         retry_first: Duration::from_millis(1),
         retry_max: Duration::from_millis(2),
@@ -29,13 +29,13 @@ fn roster(machine: &Machine) -> Roster {
     roster
 }
 
-fn sample(roster: &mut Roster, patience: Duration) -> Vec<GpuReport> {
+pub fn sample(roster: &mut Roster, patience: Duration) -> Vec<GpuReport> {
     roster.begin();
     roster.finish(Instant::now() + patience)
 }
 
 /// Samples until the condition holds: what other threads have to notice takes some samples.
-fn until(roster: &mut Roster, what: &str, holds: impl Fn(&[GpuReport], &Roster) -> bool) -> Vec<GpuReport> {
+pub fn until(roster: &mut Roster, what: &str, holds: impl Fn(&[GpuReport], &Roster) -> bool) -> Vec<GpuReport> {
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
         let reports = sample(roster, IMPATIENCE);
@@ -61,9 +61,7 @@ fn a_lost_gpu_is_down_with_its_reason_and_is_picked_up_when_it_is_back() {
     machine.set("GPU-a", LOST);
     let reports = sample(&mut roster, PATIENCE);
     assert!(!reports[0].up && reports[1].up);
-    assert!(
-        GPU_METRICS.iter().all(|&id| reports[0].readings.get(id) == Some(Reading::Absent(Absence::Lost)))
-    );
+    assert!(metrics_of_a_gpu().all(|id| reports[0].readings.get(id) == Some(Reading::Absent(Absence::Lost))));
     assert_eq!(reports[0].holding, Reading::Absent(Absence::Lost));
     assert_eq!(power(&reports[1]), Some(Reading::Value(200)));
 
