@@ -19,6 +19,10 @@ pub const SEQUENCE_MAX: u64 = 1 << 40;
 pub const NAME_BYTES_MAX: usize = 253;
 /// Bytes of one message: an hour of 16 GPUs at 1 Hz uncompressed is below it.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Messages in one message, the entries of all its lists together: a batch that is within every other limit
+/// has 36,865, and one that is somewhat beyond is still refused by its number. Bounds what lists may claim in
+/// memory to 12 MiB.
+pub const ENTRIES_PER_MESSAGE_MAX: usize = 64 * 1024;
 /// Bytes of one answer of a collector. Only the reason of a refusal is longer than a few numbers.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Values of one batch: twice what an agent puts into one. Bounds the memory that a small message can

@@ -3,7 +3,7 @@
 use super::AppError;
 use crate::ingest::TelemetryService;
 use crate::ingest::intake::Bounded;
-use crate::net::Door;
+use crate::net::{Door, IDLE_WITHIN};
 use axum::Router;
 use gpuledger_proto::limits::MESSAGE_BYTES_MAX;
 use gpuledger_proto::v1::telemetry_server::TelemetryServer;
@@ -17,6 +17,7 @@ use tonic::transport::Server;
 /// A peer that is gone without a word is noticed after both together.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(10);
+const _: () = assert!(IDLE_WITHIN.as_secs() < KEEP_ALIVE_EVERY.as_secs() + KEEP_ALIVE_WITHIN.as_secs());
 /// An agent needs one stream a connection; the rest is room for a new one while an old one ends.
 const STREAMS_PER_CONNECTION_MAX: u32 = 4;
 /// What an agent may send before the collector reads it: twenty batches, so that a catch-up over a link

@@ -27,6 +27,8 @@ pub enum Limit {
     MessageBytes,
     /// A message did not come whole in time.
     MessageTime,
+    /// The lists of a message have more entries than `ENTRIES_PER_MESSAGE_MAX`.
+    MessageEntries,
     /// Bytes that are no message.
     MessageForm,
     /// A batch is beyond a limit, or no batch at all: columns, values, holdings, names, rows.
@@ -52,9 +54,10 @@ pub enum Limit {
 }
 
 impl Limit {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::MessageBytes,
         Self::MessageTime,
+        Self::MessageEntries,
         Self::MessageForm,
         Self::Batch,
         Self::Inventory,
@@ -73,6 +76,7 @@ impl Limit {
         match self {
             Self::MessageBytes => "message_bytes",
             Self::MessageTime => "message_time",
+            Self::MessageEntries => "message_entries",
             Self::MessageForm => "message_form",
             Self::Batch => "batch",
             Self::Inventory => "inventory",
@@ -139,6 +143,7 @@ impl Refusal {
             _ if broke => return None,
             Code::OutOfRange | Code::ResourceExhausted => Limit::MessageBytes,
             Code::DeadlineExceeded => Limit::MessageTime,
+            Code::FailedPrecondition => Limit::MessageEntries,
             Code::Internal | Code::InvalidArgument | Code::Unimplemented => Limit::MessageForm,
             _ => return None,
         };
@@ -164,6 +169,7 @@ mod tests {
         assert_eq!(limit(&Status::out_of_range("found 9 bytes")), Some(Some(Limit::MessageBytes)));
         assert_eq!(limit(&Status::internal("invalid wire type")), Some(Some(Limit::MessageForm)));
         assert_eq!(limit(&Status::deadline_exceeded("30 s")), Some(Some(Limit::MessageTime)));
+        assert_eq!(limit(&Status::failed_precondition("lists")), Some(Some(Limit::MessageEntries)));
         assert_eq!(limit(&Status::internal("Unexpected EOF decoding stream.")), None);
         assert_eq!(limit(&Status::cancelled("gone")), None);
         let mut broken = Status::internal("h2 protocol error");

@@ -44,7 +44,8 @@ pub const HANDSHAKES_MAX: usize = 4_096;
 pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 3_072;
 /// A handshake takes two round trips; agents themselves give up after ten seconds.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// A connection without a stream: an agent opens one at once.
-pub const IDLE_WITHIN: Duration = Duration::from_secs(30);
+/// A connection without a stream: an agent opens one at once. Less than HTTP/2's keep-alive takes to miss
+/// an answer, so that who holds a connection and says nothing is always cut off, and counted, for that.
+pub const IDLE_WITHIN: Duration = Duration::from_secs(20);
 /// Descriptors that are kept for the ledger, closed days, the other port and what a library opens.
 pub const DESCRIPTORS_KEPT: u64 = 512;

@@ -189,7 +189,7 @@ async fn batches_beyond_their_limits(port: u16) -> Result<()> {
         (v1::Batch { samples: 4_097, ..good.clone() }, "samples 4097 is out of range, allowed is 1 to 4096"),
         (v1::Batch { columns: vec![0xff; 1_000], ..good.clone() }, "columns, byte"),
         (
-            v1::Batch { holdings: vec![v1::Holding::default(); 2_000_000], ..good.clone() },
+            v1::Batch { holdings: vec![v1::Holding::default(); HOLDINGS_PER_BATCH_MAX + 1], ..good.clone() },
             "number of holdings",
         ),
         (batch(1, now_ms()?, 1, "\u{7}bell"), "contains a control character"),
@@ -206,14 +206,35 @@ async fn batches_beyond_their_limits(port: u16) -> Result<()> {
 async fn segments_beyond_their_limits(port: u16) -> Result<()> {
     let Message::Segment(good) = segment(Epoch::begin(), "GPU-s", 1)? else { unreachable!() };
     let crowded =
-        v1::Inventory { host: Some(v1::HostInfo::default()), gpus: vec![v1::GpuInfo::default(); 1_000_000] };
+        v1::Inventory { host: Some(v1::HostInfo::default()), gpus: vec![v1::GpuInfo::default(); 257] };
     let table = [
         (v1::Segment { first_sequence: SEQUENCE_MAX + 1, ..good.clone() }, "is out of range"),
-        (v1::Segment { inventory: Some(crowded), ..good }, "number of GPUs 1000000 is out of range"),
+        (v1::Segment { inventory: Some(crowded), ..good }, "number of GPUs 257 is out of range"),
     ];
     for (segment, words) in table {
         let mut peer = Link::open(port).await?.welcomed("segments").await?;
         is(&refused(&mut peer, [Message::Segment(segment)]).await?, RefusalReason::Invalid, words)?;
+    }
+    Ok(())
+}
+
+/// Lists that are small on the wire and large in memory, one after the other and in every list that there is.
+async fn lists_without_end(port: u16) -> Result<()> {
+    const ENTRIES: usize = 2_000_000;
+    let holding = v1::Holding { shares: vec![v1::Share::default(); ENTRIES] };
+    let inventory = v1::Inventory { host: None, gpus: vec![v1::GpuInfo::default(); ENTRIES] };
+    let messages = [
+        Message::Batch(v1::Batch { holdings: vec![v1::Holding::default(); ENTRIES], ..v1::Batch::default() }),
+        Message::Batch(v1::Batch { holdings: vec![holding], ..v1::Batch::default() }),
+        Message::Segment(v1::Segment { inventory: Some(inventory), ..v1::Segment::default() }),
+    ];
+    for message in messages {
+        let (mut peer, _) = ready(port, "lists").await?;
+        is(
+            &refused(&mut peer, [message]).await?,
+            RefusalReason::Invalid,
+            "it holds more than 65536 entries",
+        )?;
     }
     Ok(())
 }
@@ -305,6 +326,7 @@ async fn who_breaks_a_limit_is_told_counted_and_cut_off_and_nobody_else_is_harme
     peers.spawn(named("no_hello", no_hello(port)));
     peers.spawn(named("batches_beyond_their_limits", batches_beyond_their_limits(port)));
     peers.spawn(named("segments_beyond_their_limits", segments_beyond_their_limits(port)));
+    peers.spawn(named("lists_without_end", lists_without_end(port)));
     peers.spawn(named("extremes_and_repetitions", extremes_and_repetitions(port)));
     peers.spawn(named("streams_without_end", streams_without_end(port)));
     peers.spawn(named("epochs_without_end", epochs_without_end(port)));
@@ -317,6 +339,7 @@ async fn who_breaks_a_limit_is_told_counted_and_cut_off_and_nobody_else_is_harme
     for (limit, least) in [
         ("message_bytes", 1),
         ("message_time", 2),
+        ("message_entries", 3),
         ("message_form", 4),
         ("batch", 5),
         ("inventory", 1),

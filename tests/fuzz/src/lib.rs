@@ -11,9 +11,10 @@
 //! `cargo install cargo-fuzz --locked`:
 //!
 //! ```text
-//! cd tests/fuzz
-//! cargo +nightly fuzz run --fuzz-dir targets wire found/wire corpus/wire -- -max_total_time=600
-//! cargo +nightly fuzz cmin --fuzz-dir targets wire found/wire     # what of it is worth keeping
+//! cd tests/fuzz && mkdir -p found/wire
+//! cargo +nightly fuzz run -s none --fuzz-dir targets wire found/wire corpus/wire -- \
+//!     -max_total_time=600 -rss_limit_mb=2048
+//! cargo +nightly fuzz cmin -s none --fuzz-dir targets wire found/wire     # what of it is worth keeping
 //! ```
 //!
 //! New inputs go to the first folder named, and an input that broke something to `targets/artifacts`.

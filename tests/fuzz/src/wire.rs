@@ -1,8 +1,10 @@
 //! Bytes as a message of an agent or a collector, and every conversion of what is in it.
 //!
 //! Holds for any bytes: nothing panics; what is accepted is within every limit, and is the same again
-//! after it went over the wire once more, and whatever the buffers held before that it is decoded into.
+//! after it went over the wire once more, and whatever the buffers held before that it is decoded into; no
+//! list has more entries than were counted before it was decoded.
 
+use gpuledger_proto::codec::entries::{self, FromPeer, Undecodable};
 use gpuledger_proto::column::Columns;
 use gpuledger_proto::convert::{
     Malformed, batch_from_wire, batch_to_wire, columns_from_wire, inventory_from_wire, inventory_to_wire,
@@ -15,7 +17,6 @@ use gpuledger_proto::limits::{
 };
 use gpuledger_proto::v1;
 use gpuledger_proto::v1::agent_message::Kind;
-use prost::Message;
 
 /// Devices of the node that a batch is said to come from; the first byte chooses.
 const DEVICES: [usize; 5] = [1, 2, 9, 17, DEVICES_PER_NODE_MAX];
@@ -25,14 +26,39 @@ pub fn run(data: &[u8]) {
     let Some((&choice, bytes)) = data.split_first() else { return };
     let devices = DEVICES[usize::from(choice) % DEVICES.len()];
     // What an agent reads: nothing of it is converted further than this.
-    drop(v1::CollectorMessage::decode(bytes));
-    let Ok(message) = v1::AgentMessage::decode(bytes) else { return };
+    drop(decode::<v1::CollectorMessage>(bytes));
+    let Some(message) = decode::<v1::AgentMessage>(bytes) else { return };
+    check_entries(bytes, &message);
     match message.kind {
         Some(Kind::Hello(hello)) => hear(&hello),
         Some(Kind::Segment(segment)) => open(segment),
         Some(Kind::Batch(batch)) => take_in(&batch, devices),
         None => {}
     }
+}
+
+/// As a stream decodes it: what was counted, and only that.
+fn decode<M: FromPeer>(bytes: &[u8]) -> Option<M> {
+    match (entries::count::<M>(bytes), M::decode(bytes)) {
+        (Err(Undecodable::TooMany), _) => None,
+        (Err(_), decoded) => {
+            assert!(decoded.is_err(), "what cannot be counted cannot be decoded");
+            None
+        }
+        (Ok(_), decoded) => decoded.ok(),
+    }
+}
+
+/// Nothing is in a message that was not counted before.
+fn check_entries(bytes: &[u8], message: &v1::AgentMessage) {
+    let held = match &message.kind {
+        Some(Kind::Segment(segment)) => segment.inventory.iter().map(|inventory| inventory.gpus.len()).sum(),
+        Some(Kind::Batch(batch)) => {
+            batch.holdings.len() + batch.holdings.iter().map(|holding| holding.shares.len()).sum::<usize>()
+        }
+        _ => 0,
+    };
+    assert!(entries::count::<v1::AgentMessage>(bytes).is_ok_and(|counted| held <= counted));
 }
 
 fn hear(hello: &v1::Hello) {
