@@ -31,6 +31,7 @@
 //! version 15; nothing here needs more than version 12.
 
 mod address;
+mod bulk;
 mod check;
 mod commit;
 mod days;

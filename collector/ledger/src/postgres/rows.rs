@@ -1,8 +1,10 @@
 //! SQL of the tables that hold rows in columns.
 //!
-//! Many rows travel in one statement as one array a column, which the server turns into rows by
-//! `unnest`: one prepared statement for any number of rows.
+//! Rows travel in one statement as one array a column, which the server turns into rows by
+//! `unnest`: one prepared statement for any number of rows. Many that are to be added go by
+//! [`bulk`](super::bulk).
 
+use super::bulk;
 use super::fault::Fault;
 use crate::LedgerError;
 use crate::columns::{Columnar, LO_BITS, LO_MASK, MEMORY};
@@ -37,18 +39,16 @@ impl<R: Columnar, const K: usize> Table<R, K> {
         Self { name, key, row: PhantomData }
     }
 
-    fn all(&self) -> Vec<&'static str> {
+    pub(super) fn all(&self) -> Vec<&'static str> {
         self.key.iter().copied().chain(R::LAYOUT.names()).collect()
     }
 
     /// Inserts rows; adds to those that are there.
     pub async fn add(&self, tx: &Transaction<'_>, rows: &Keyed<R, K>) -> Result<(), Fault> {
-        let sql = format!(
-            "{} ON CONFLICT ({}) DO UPDATE SET {}",
-            self.sql_insert(),
-            self.key.join(", "),
-            sql_add::<R>()
-        );
+        if rows.len() >= bulk::ROWS_MIN && bulk::add(self, tx, rows).await? {
+            return Ok(());
+        }
+        let sql = format!("{} {}", self.sql_insert(), self.sql_add());
         self.execute(tx, &sql, by_key(rows)).await.map(drop)
     }
 
@@ -109,6 +109,17 @@ impl<R: Columnar, const K: usize> Table<R, K> {
         )
     }
 
+    /// Behind an insert: adds what is proposed to what is there, `t`. `greatest` passes over what is absent.
+    pub(super) fn sql_add(&self) -> String {
+        let mut updates: Vec<String> =
+            R::LAYOUT.sums.iter().map(|c| format!("{c} = t.{c} + excluded.{c}")).collect();
+        let [hi, lo] = MEMORY;
+        updates.push(format!("{hi} = t.{hi} + excluded.{hi} + ((t.{lo} + excluded.{lo}) >> {LO_BITS})"));
+        updates.push(format!("{lo} = (t.{lo} + excluded.{lo}) & {LO_MASK}"));
+        updates.extend(R::LAYOUT.maxima.iter().map(|c| format!("{c} = greatest(t.{c}, excluded.{c})")));
+        format!("ON CONFLICT ({}) DO UPDATE SET {}", self.key.join(", "), updates.join(", "))
+    }
+
     fn places() -> String {
         let kinds = (0..K).map(|_| "int4").chain((0..R::LAYOUT.len()).map(|_| "int8"));
         let places: Vec<String> = kinds.zip(1..).map(|(kind, n)| format!("${n}::{kind}[]")).collect();
@@ -138,17 +149,6 @@ impl<R: Columnar, const K: usize> Table<R, K> {
 
 fn by_key<R, const K: usize>(rows: &Keyed<R, K>) -> impl Iterator<Item = ([i32; K], &R)> {
     rows.iter().map(|(key, row)| (*key, row))
-}
-
-/// What adds a proposed row to the one that is there. `greatest` passes over what is absent.
-fn sql_add<R: Columnar>() -> String {
-    let mut updates: Vec<String> =
-        R::LAYOUT.sums.iter().map(|c| format!("{c} = t.{c} + excluded.{c}")).collect();
-    let [hi, lo] = MEMORY;
-    updates.push(format!("{hi} = t.{hi} + excluded.{hi} + ((t.{lo} + excluded.{lo}) >> {LO_BITS})"));
-    updates.push(format!("{lo} = (t.{lo} + excluded.{lo}) & {LO_MASK}"));
-    updates.extend(R::LAYOUT.maxima.iter().map(|c| format!("{c} = greatest(t.{c}, excluded.{c})")));
-    updates.join(", ")
 }
 
 /// Rows as one array a column.

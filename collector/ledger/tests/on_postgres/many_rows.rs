@@ -36,6 +36,45 @@ async fn a_commit_of_many_rows_is_whole_and_so_is_its_copy() {
     assert_eq!((b.key.0, b.gpus[0].0), (a.key.0 + 1, a.gpus[1].0 + 1));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_rows_are_added_to_what_is_there_whether_or_not_the_role_may_make_temporary_tables() {
+    let Some(server) = Server::start(&Settings::default()).unwrap() else { return };
+    server.sql("CREATE ROLE plain LOGIN; REVOKE TEMPORARY ON DATABASE postgres FROM PUBLIC").unwrap();
+    let mut sums = Vec::new();
+    for role in ["ledger", "plain"] {
+        let url = server.fresh().unwrap();
+        server.sql(&format!("GRANT ALL ON SCHEMA {} TO plain", schema(&url))).unwrap();
+        let ledger = open(&url.replace("ledger@", &format!("{role}@"))).await;
+        let a = node(&ledger, "a").await;
+        // Beside those that are there, each commit has some that are not.
+        for (at, hours) in [(0, 0..1_500), (1, 100..1_600), (2, 1_000..3_000)] {
+            let mut commit = a.commit(at, at);
+            let key = |n| a.row_key(Hour(samples::HOUR.0 + n), OwnerKey::NOBODY);
+            commit.gpu_hours = hours.clone().map(|n| (key(n), samples::row())).collect();
+            let node_hour = |n| (Hour(samples::HOUR.0 + n), samples::node_row());
+            commit.node_hours = hours.map(node_hour).collect();
+            assert_eq!(samples::commit_one(&ledger, commit).await.unwrap(), CommitOutcome::Committed);
+        }
+        let rows = ledger.gpu_rows(&Wanted::all(samples::ALWAYS)).await.unwrap();
+        let samples_of =
+            |times: u64| rows.iter().filter(move |(_, row)| row.samples == times * samples::row().samples);
+        assert_eq!([1, 2, 3].map(|times| samples_of(times).count()), [1_500, 1_000, 500], "{role}");
+        sums.push((rows, ledger.gpu_totals().await.unwrap(), ledger.totals().await.unwrap()));
+        let table = "SELECT count(*) > 0 FROM pg_class WHERE relname = 'gpu_hour_new'";
+        assert_eq!(server.sql(table).unwrap().trim(), if role == "ledger" { "t" } else { "f" }, "{role}");
+        drop(ledger);
+        gone(&server).await;
+    }
+    assert!(sums[0] == sums[1]);
+}
+
+/// Waits until the server has ended the connections of a ledger that was dropped, and what was theirs.
+async fn gone(server: &Server) {
+    while server.sql("SELECT count(*) FROM pg_class WHERE relname = 'gpu_hour_new'").unwrap().trim() != "0" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn statements_are_planned_for_the_rows_at_hand_however_small_the_fleet_was() {
     let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
