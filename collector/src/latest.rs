@@ -4,8 +4,8 @@
 //! reading that is no longer told vanishes; late data does not replace newer. Which entries are too
 //! old to show is for the reader to say.
 
-use gpuledger_proto::catalogue::GPU_HOLDER;
-use gpuledger_proto::column::Columns;
+use gpuledger_proto::catalogue::{GPU_HOLDER, MetricId};
+use gpuledger_proto::column::{Cells, Columns};
 use gpuledger_proto::frame::{Batch, DeviceFrame, Holding, Inventory, Share};
 use gpuledger_proto::ids::NodeName;
 use gpuledger_proto::reading::Reading;
@@ -119,17 +119,37 @@ fn last_sample(columns: &Columns, holdings: &[Holding], devices: usize, frames: 
         before.fill(DeviceFrame::default());
         let Some(frame) = frames.get_mut(at) else { continue };
         told = at + 1;
-        frame.readings.clear();
         let mut holder = None;
+        let mut count = 0;
         for (metric, cells) in device.iter() {
-            match metric {
-                GPU_HOLDER => holder = Some(cells.last()),
-                _ => frame.readings.push((metric, cells.last())),
+            if metric == GPU_HOLDER {
+                holder = Some(cells.last());
+                continue;
             }
+            put(&mut frame.readings, count, metric, cells);
+            count += 1;
         }
+        frame.readings.truncate(count);
         hold(&mut frame.holding, holder, holdings);
     }
     frames.iter_mut().skip(told).for_each(|frame| *frame = DeviceFrame::default());
+}
+
+/// Puts the last reading of a column in its place, where nearly always the same metric had a value before:
+/// then the value alone is written.
+fn put(readings: &mut Vec<(MetricId, Reading<i64>)>, at: usize, metric: MetricId, cells: Cells<'_>) {
+    match (readings.get_mut(at), cells) {
+        (Some((known, Reading::Value(value))), Cells::Values(values)) if *known == metric => {
+            if let Some(last) = values.last() {
+                *value = *last;
+            }
+        }
+        (Some((known, Reading::Value(value))), Cells::Same(Reading::Value(same))) if *known == metric => {
+            *value = same;
+        }
+        (Some(place), cells) => *place = (metric, cells.last()),
+        (None, cells) => readings.push((metric, cells.last())),
+    }
 }
 
 /// Puts what a holder's code refers to in the place of who held the GPU before, who nearly always is the

@@ -164,6 +164,11 @@ impl Ledger for ArchivedLedger {
         }
     }
 
+    async fn versions(&self) -> Result<Vec<(NodeKey, u64)>, LedgerError> {
+        self.store.versions().await
+    }
+
+
     async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         self.all_totals().await
     }

@@ -125,6 +125,8 @@ pub trait Ledger: Send + Sync + 'static {
     }
     /// Node rows of a range in the order (hour, node).
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError>;
+    /// The version of the state of every node that has one: where none has risen, nothing was committed.
+    async fn versions(&self) -> Result<Vec<(NodeKey, u64)>, LedgerError>;
     /// Sum over all rows of each GPU, maxima over all rows, and which commits are in them.
     async fn totals(&self) -> Result<LedgerTotals, LedgerError>;
     /// The sums alone.

@@ -176,6 +176,11 @@ impl Ledger for PostgresLedger {
         alone("read node hours", self.open_node_hours(range).await?)
     }
 
+    async fn versions(&self) -> Result<Vec<(NodeKey, u64)>, LedgerError> {
+        read!(self, "read the nodes' versions", Short, tx => read::versions(tx))
+    }
+
+
     async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         alone("sum GPU hours", self.open_totals().await?)
     }

@@ -26,6 +26,7 @@ mod read;
 mod register;
 mod rows;
 mod site;
+mod statements;
 mod store;
 mod stream;
 mod transfer;
@@ -160,6 +161,11 @@ impl Ledger for SqliteLedger {
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError> {
         alone("read node hours", self.open_node_hours(range).await?)
     }
+
+    async fn versions(&self) -> Result<Vec<(NodeKey, u64)>, LedgerError> {
+        self.read("read the nodes' versions", read::versions).await
+    }
+
 
     async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         alone("sum GPU hours", self.open_totals().await?)

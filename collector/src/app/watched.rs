@@ -200,6 +200,11 @@ impl Ledger for Watched {
         self.inner.node_hours(range).await
     }
 
+    async fn versions(&self) -> Result<Vec<(NodeKey, u64)>, LedgerError> {
+        self.inner.versions().await
+    }
+
+
     async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         self.inner.totals().await
     }

@@ -4,7 +4,8 @@
 //! what other collectors commit; what this one commits is added as it becomes durable. Whether a commit
 //! is in what was read is told by the version of its node: [`LedgerTotals`] has the versions of the same
 //! moment, and a commit that began from such a version or a later one came after it. So the sums are
-//! exact, never count twice and never fall, whatever was committed while the ledger was read.
+//! exact, never count twice and never fall, whatever was committed while the ledger was read. The versions
+//! also tell whether others have committed anything: where they have not, nothing is added up again.
 
 use gpuledger_ledger::{
     CommitOutcome, GpuHour, GpuKey, GpuRecord, LedgerTotals, NodeCommit, NodeKey, Registered,
@@ -81,6 +82,8 @@ pub struct Added {
     base_version: u64,
     rows: Vec<(GpuKey, Counts)>,
     taken: Vec<GpuKey>,
+    /// Nodes that it took them from, and the versions from which it moved those on.
+    taken_from: Vec<(NodeKey, u64)>,
 }
 
 impl Added {
@@ -90,6 +93,7 @@ impl Added {
             base_version: commit.base_version,
             rows: commit.gpu_hours.iter().map(|(key, row)| (key.gpu, Counts::from(row))).collect(),
             taken: commit.taken.iter().flat_map(|taken| &taken.gpus).copied().collect(),
+            taken_from: commit.taken.iter().map(|taken| (taken.from, taken.base_version)).collect(),
         }
     }
 }
@@ -125,8 +129,10 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Sums {
     gpus: Vec<Option<Known>>,
-    /// From which version on a node's commits are not in what was read.
+    /// The version up to which a node's commits are counted.
     versions: Vec<u64>,
+    /// A commit began from a later version: there is one before it, of somebody else, that is not counted.
+    missed: bool,
     fleet: Fleet,
 }
 
@@ -178,6 +184,14 @@ impl Tally {
     pub fn forget(&self) {
         *self.lock() = Inner::default();
         self.stale.notify_one();
+    }
+
+    /// Whether a ledger whose nodes have these versions holds nothing that is not counted.
+    pub fn covers(&self, versions: &[(NodeKey, u64)]) -> bool {
+        let inner = self.lock();
+        let counted = |node: &NodeKey| inner.sums.versions.get(node.0 as usize).copied().unwrap_or(0);
+        let is_counted = |(node, version): &(NodeKey, u64)| *version <= counted(node);
+        inner.loaded && !inner.sums.missed && versions.iter().all(is_counted)
     }
 
     /// The sums over all GPUs; `None` until the ledger was added up once.
@@ -276,8 +290,17 @@ impl Sums {
         if added.base_version < *slot(&mut self.versions, added.node.0) {
             return;
         }
+        self.move_on(added.node, added.base_version);
+        added.taken_from.iter().for_each(|(from, base_version)| self.move_on(*from, *base_version));
         added.taken.iter().for_each(|gpu| self.hold(*gpu, added.node));
         added.rows.iter().for_each(|(gpu, counts)| self.add(*gpu, counts));
+    }
+
+    /// A commit began from this version of the node.
+    fn move_on(&mut self, node: NodeKey, base_version: u64) {
+        let counted = slot(&mut self.versions, node.0);
+        self.missed |= base_version > *counted;
+        *counted = (*counted).max(base_version.saturating_add(1));
     }
 
     fn add(&mut self, gpu: GpuKey, counts: &Counts) {

@@ -18,9 +18,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often the ledger is added up for what others have committed to it. Where that takes long, the
+/// How often the ledger is asked whether others have committed to it. Where adding it up takes long, the
 /// pause is longer.
 const REFRESH: Duration = Duration::from_secs(60);
+/// A commit of this collector is heard of within this time after it is in the ledger.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 /// The work that keeps the totals true. Never ends.
 pub async fn watch_totals(ledger: Arc<dyn Ledger>, tally: Arc<Tally>, health: Arc<Health>) {
@@ -29,6 +31,16 @@ pub async fn watch_totals(ledger: Arc<dyn Ledger>, tally: Arc<Tally>, health: Ar
 }
 
 async fn load(ledger: &dyn Ledger, tally: &Tally) -> Result<(), Failure> {
+    let versions = ledger.versions().await?;
+    if tally.covers(&versions) {
+        return Ok(());
+    }
+    if tally.fleet().is_some() {
+        tokio::time::sleep(HEARD_WITHIN).await;
+        if tally.covers(&versions) {
+            return Ok(());
+        }
+    }
     // The first time, all closed days are read, and more may be committed meanwhile than is kept. They
     // are remembered: the second time, only open rows are read.
     for _ in 0..2 {

@@ -59,6 +59,7 @@ impl Cells<'_> {
     }
 
     /// The reading of the last sample.
+    #[inline]
     pub fn last(self) -> Reading<i64> {
         match self {
             Self::Same(reading) => reading,
@@ -79,11 +80,13 @@ pub struct DeviceColumns<'a> {
 
 impl<'a> DeviceColumns<'a> {
     /// Position in the inventory: 0 is the node.
+    #[inline]
     pub fn device(&self) -> u16 {
         self.entries.first().map_or(0, |entry| entry.device)
     }
 
     /// Each metric that the device was asked for.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = (MetricId, Cells<'a>)> + use<'a> {
         let columns = self.columns;
         self.entries.iter().map(move |entry| (entry.metric, columns.cells(entry)))
@@ -164,6 +167,7 @@ impl Columns {
         self.mixed.clear();
     }
 
+    #[inline]
     fn cells(&self, entry: &Entry) -> Cells<'_> {
         let samples = self.stamps.len();
         match entry.place {

@@ -120,6 +120,9 @@ impl Ledger for Tap {
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>> {
         self.store.node_hours(range).await
     }
+    async fn versions(&self) -> Result<Vec<(NodeKey, u64)>> {
+        self.store.versions().await
+    }
     async fn totals(&self) -> Result<LedgerTotals> {
         self.store.totals().await
     }

@@ -100,6 +100,15 @@ fn a_gpu_that_has_moved_on_is_its_new_nodes() {
 }
 
 #[test]
+fn the_node_that_a_gpu_was_taken_from_has_moved_on_too() {
+    let tally = loaded();
+    let taken = Taken { from: NodeKey(0), base_version: 1, state: Vec::new(), gpus: vec![GpuKey(0)] };
+    noted(&tally, &NodeCommit { taken: vec![taken], ..commit(1, 1, 0, 5) });
+    assert!(tally.covers(&[(NodeKey(0), 2), (NodeKey(1), 2)]), "there is nothing to add up");
+    assert!(!tally.covers(&[(NodeKey(0), 3), (NodeKey(1), 2)]), "somebody else has committed");
+}
+
+#[test]
 fn a_gpu_without_rows_has_no_totals() {
     let tally = loaded();
     tally.gpus(&inventory(&[7]), &[Registered { key: GpuKey(7), holder: NodeKey(0) }]);
@@ -239,6 +248,11 @@ proptest! {
             prop_assert!((last..=ledger.sum()).contains(&told), "{told} of {} after {last}", ledger.sum());
             if unheard.is_empty() {
                 prop_assert_eq!(told + others, ledger.sum());
+            }
+            if tally.covers(&ledger.totals().versions) {
+                prop_assert_eq!(told, ledger.sum());
+            } else {
+                prop_assert!(!unheard.is_empty() || others > 0, "nothing was missed");
             }
             last = told;
         }

@@ -9,15 +9,23 @@ use crate::fold::coverage::{Coverage, Span};
 use gpuledger_ledger::GpuKey;
 use gpuledger_proto::ids::Epoch;
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
 impl NodeMemory {
+    /// [`WireNode`] written field by field: it is written for every node with every commit, and a tree of
+    /// messages in between would take longer than the bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut ids = Ids::default();
-        let devices =
-            self.devices.iter().map(|(&device, memory)| to_wire(device, memory, &mut ids)).collect();
-        WireNode { devices, ids: ids.bytes }.encode_to_vec()
+        let (mut node, mut scratch) =
+            (Vec::with_capacity(self.devices.len() * DEVICE_BYTES), Scratch::default());
+        for (&device, memory) in &self.devices {
+            scratch.device(device, memory, &mut ids);
+            put_bytes(1, &scratch.device, &mut node);
+        }
+        put_bytes(2, &ids.bytes, &mut node);
+        node
     }
 
     pub fn decode(blob: &[u8]) -> Result<Self, StateError> {
@@ -115,36 +123,75 @@ struct WireHead {
     clock_boot: u32,
 }
 
-fn to_wire(device: Device, memory: &DeviceMemory, ids: &mut Ids) -> WireDevice {
-    WireDevice {
-        gpu: match device {
-            Device::Node => None,
-            Device::Gpu(key) => Some(key.0),
-        },
-        covered: distances(memory.covered.spans()),
-        bridged: distances(memory.bridged.spans()),
-        heads: memory.heads.iter().map(|head| head_to_wire(head, ids)).collect(),
-        counted_mj: memory.counted_mj,
-        estimated_mj: memory.estimated_mj,
+/// Bytes of a device that nothing unusual has happened to, and more.
+const DEVICE_BYTES: usize = 96;
+
+/// Buffers of messages within messages, whose length comes before them.
+#[derive(Default)]
+struct Scratch {
+    device: Vec<u8>,
+    inner: Vec<u8>,
+}
+
+impl Scratch {
+    /// A [`WireDevice`].
+    fn device(&mut self, device: Device, memory: &DeviceMemory, ids: &mut Ids) {
+        let Self { device: out, inner } = self;
+        out.clear();
+        if let Device::Gpu(key) = device {
+            put(1, key.0.into(), out);
+        }
+        for (tag, spans) in [(2, memory.covered.spans()), (3, memory.bridged.spans())] {
+            inner.clear();
+            distances(spans).for_each(|distance| encode_varint(distance, inner));
+            put_bytes(tag, inner, out);
+        }
+        for head in &memory.heads {
+            inner.clear();
+            put_head(head, ids, inner);
+            put_bytes(4, inner, out);
+        }
+        put_unless_0(5, memory.counted_mj, out);
+        put_unless_0(6, memory.estimated_mj, out);
     }
 }
 
-fn head_to_wire(head: &Head, ids: &mut Ids) -> WireHead {
-    let mut number = |id: Option<Uuid>| id.map_or(0, |id| ids.number(id));
-    WireHead {
-        epoch: number(Some(head.epoch.0)),
-        boot: number(head.boot),
-        clock_boot: number(head.clock.map(|clock| clock.0)),
-        clock_ms: head.clock.map_or(0, |clock| clock.1),
-        at_ms: head.at_ms,
-        counter_mj: head.counter.map(|c| c.0),
-        counter_at_ms: head.counter.map_or(0, |c| c.1),
-        integrated_mj: head.integrated.map(|i| i.0),
-        integrated_at_ms: head.integrated.map_or(0, |i| i.1),
-        late_mj: head.late_mj,
-        was_live: head.was_live,
-        ..WireHead::default()
+/// A [`WireHead`].
+fn put_head(head: &Head, ids: &mut Ids, out: &mut Vec<u8>) {
+    put_unless_0(3, head.at_ms, out);
+    if let Some((counter_mj, at_ms)) = head.counter {
+        put(4, counter_mj, out);
+        put_unless_0(5, at_ms, out);
     }
+    if let Some((integrated_mj, at_ms)) = head.integrated {
+        put(6, integrated_mj, out);
+        put_unless_0(7, at_ms, out);
+    }
+    put_unless_0(8, head.late_mj, out);
+    put_unless_0(10, head.clock.map_or(0, |clock| clock.1), out);
+    put_unless_0(11, head.was_live.into(), out);
+    let mut number = |id: Option<Uuid>| id.map_or(0, |id| ids.number(id)).into();
+    put_unless_0(12, number(Some(head.epoch.0)), out);
+    put_unless_0(13, number(head.boot), out);
+    put_unless_0(14, number(head.clock.map(|clock| clock.0)), out);
+}
+
+fn put_unless_0(tag: u32, value: u64, out: &mut Vec<u8>) {
+    if value != 0 {
+        put(tag, value, out);
+    }
+}
+
+fn put(tag: u32, value: u64, out: &mut Vec<u8>) {
+    encode_key(tag, WireType::Varint, out);
+    encode_varint(value, out);
+}
+
+/// A message, packed numbers or bytes.
+fn put_bytes(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    encode_key(tag, WireType::LengthDelimited, out);
+    encode_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
 }
 
 fn from_wire(wire: &WireDevice, ids: &[u8]) -> Result<(Device, DeviceMemory), StateError> {
@@ -183,17 +230,12 @@ fn either(number: u32, bytes: &[u8], ids: &[u8]) -> Result<Option<Uuid>, StateEr
     }
 }
 
-fn distances(spans: &[Span]) -> Vec<u64> {
+fn distances(spans: &[Span]) -> impl Iterator<Item = u64> {
     let mut at = 0;
     spans
         .iter()
-        .flat_map(|s| [s.from, s.to])
-        .map(|edge| {
-            let distance = edge - at;
-            at = edge;
-            distance
-        })
-        .collect()
+        .flat_map(|span| [span.from, span.to])
+        .map(move |edge| edge - std::mem::replace(&mut at, edge))
 }
 
 fn coverage(distances: &[u64]) -> Result<Coverage, StateError> {

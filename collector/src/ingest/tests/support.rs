@@ -347,6 +347,9 @@ impl Ledger for TestLedger {
     async fn node_hours(&self, range: HourRange) -> Result<Vec<(Hour, NodeKey, NodeHour)>, LedgerError> {
         self.inner.node_hours(range).await
     }
+    async fn versions(&self) -> Result<Vec<(NodeKey, u64)>, LedgerError> {
+        self.inner.versions().await
+    }
     async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         self.inner.totals().await
     }

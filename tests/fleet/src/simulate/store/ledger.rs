@@ -183,6 +183,11 @@ impl Ledger for SimLedger {
         self.call(move |ledger| async move { ledger.node_hours(range).await }).await
     }
 
+    async fn versions(&self) -> Result<Vec<(NodeKey, u64)>, LedgerError> {
+        self.call(|ledger| async move { ledger.versions().await }).await
+    }
+
+
     async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         self.call(|ledger| async move { ledger.totals().await }).await
     }
