@@ -28,8 +28,8 @@ The prices are added to a file of ours, which the fleet names: prices = \"prices
 change is not added again: the day on which it was seen moves on. The file is replaced whole or not at all.
 
 Formats:
-    list      columns Cloud, InstanceType, AcceleratorName, AcceleratorCount, Price, SpotPrice, Region,
-              PriceDate, Source, SourceLicence (USD an hour of the instance)
+    list      columns Cloud, InstanceType, AcceleratorName, AcceleratorCount, Price, SpotPrice,
+              Region, PriceDate, Source, SourceLicence (USD an hour of the instance)
     skypilot  the same without Cloud, PriceDate, Source and SourceLicence: name them here
     toml      [[price]] tables with the keys of the fleet
     csv       a file of ours
@@ -165,7 +165,7 @@ pub struct Prices {
     /// Only offers whose name fits, such as "aws * us-east-1"; several may be named
     #[arg(long = "offer", value_name = "PATTERN")]
     pub offers: Vec<String>,
-    /// Only prices of this kind, such as on_demand or spot; several may be named
+    /// Only prices of this kind, such as spot; several may be named
     #[arg(long = "kind", value_name = "KIND", value_parser = kind)]
     pub kinds: Vec<PriceKind>,
     /// Where an offer has another price from the same day, take the new one

@@ -15,7 +15,7 @@ use crate::import::price_book::{self, Wanted};
 use crate::import::{catalog, rates_book};
 use crate::report::number::{count, grouped};
 use crate::store::Access;
-use gpuledger_tco::rent::PRICE_AGE_DAYS_MAX;
+use gpuledger_tco::rent::{PRICE_AGE_DAYS_MAX, RentPrice};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -124,43 +124,44 @@ fn store(path: &Path, bytes: Result<Vec<u8>, csv::Error>) -> Result<(), Failure>
     to_file(path, true, READABLE, |out| out.write_all(&bytes))
 }
 
-/// Prices into a file of ours.
-pub fn import_prices(task: Prices) -> Result<(), Failure> {
-    let text = read_file(&task.file).map_err(|error| refused(&error))?;
-    let catalogs = matches!(task.format, PricesFormat::List | PricesFormat::Skypilot);
+/// The prices of a file, and what of it is left out.
+fn read_list(task: &Prices) -> Result<(Vec<RentPrice>, String), Failure> {
     let said = [
         ("--cloud", task.cloud.is_some()),
         ("--effective-from", task.effective_from.is_some()),
         ("--source", task.source.is_some()),
         ("--licence", task.licence.is_some()),
     ];
-    if let Some((option, _)) = said.iter().find(|(_, said)| *said && !catalogs) {
+    let catalog = matches!(task.format, PricesFormat::List | PricesFormat::Skypilot);
+    if let Some((option, _)) = said.iter().find(|(_, said)| *said && !catalog) {
         return Err(Failure::Usage(format!("{option} says nothing here: such a file says it itself")));
     }
-    let unsaid = catalog::Unsaid {
-        cloud: task.cloud,
-        effective_from: task.effective_from,
-        source: task.source,
-        licence: task.licence,
-    };
-    let (mut left_out, mut new) = (String::new(), Vec::new());
-    match task.format {
+    let text = read_file(&task.file).map_err(|error| refused(&error))?;
+    let prices = match task.format {
+        PricesFormat::Toml => prices::read_prices_toml(&task.file, &text),
+        PricesFormat::Csv => prices::read_prices(&task.file, &text),
         PricesFormat::List | PricesFormat::Skypilot => {
+            let unsaid = catalog::Unsaid {
+                cloud: task.cloud.clone(),
+                effective_from: task.effective_from,
+                source: task.source.clone(),
+                licence: task.licence.clone(),
+            };
             let catalog = catalog::read(&task.file, &text, &unsaid).map_err(|error| refused(&error))?;
-            left_out = format!(
+            let left_out = format!(
                 "; {} rows without a GPU or an instance and {} without a price are left out",
                 count(catalog.no_gpu_instance),
                 count(catalog.unpriced)
             );
-            new.extend(catalog.prices);
+            return Ok((catalog.prices, left_out));
         }
-        PricesFormat::Toml => {
-            new.extend(prices::read_prices_toml(&task.file, &text).map_err(|error| refused(&error))?);
-        }
-        PricesFormat::Csv => {
-            new.extend(prices::read_prices(&task.file, &text).map_err(|error| refused(&error))?)
-        }
-    }
+    };
+    Ok((prices.map_err(|error| refused(&error))?, String::new()))
+}
+
+/// Prices into a file of ours.
+pub fn import_prices(task: Prices) -> Result<(), Failure> {
+    let (mut new, left_out) = read_list(&task)?;
     let found = new.len();
     let wanted = Wanted { models: task.models, offers: task.offers, kinds: task.kinds };
     new.retain(|price| wanted.has(price));

@@ -82,13 +82,13 @@ impl Table {
     pub fn column(&self, name: &str) -> Result<usize, FleetError> {
         let known: Vec<&str> = self.columns.iter().map(String::as_str).collect();
         known.iter().position(|column| *column == name).ok_or_else(|| {
-            let message = format!("has no column {name:?}; {}", self.columns_message(name, &known));
+            let message = format!(
+                "has no column {name:?}; the columns are {}; {}",
+                known.join(", "),
+                suggestion(name, &known)
+            );
             FleetError::new(self.place(1), message)
         })
-    }
-
-    fn columns_message(&self, name: &str, known: &[&str]) -> String {
-        format!("the columns are {}; {}", known.join(", "), suggestion(name, known))
     }
 
     /// What to say of a header whose cells other signs separate.

@@ -77,12 +77,14 @@ impl Locale {
     }
 
     /// The same with a decimal sign of its own; what was its group sign is none any more.
+    #[must_use]
     pub fn with_decimal(self, decimal: char) -> Self {
         let groups = if self.groups.contains(&decimal) { &[] } else { self.groups };
         Self { decimal, groups, ..self }
     }
 
     /// The same with an order of dates of its own.
+    #[must_use]
     pub fn with_dates(self, order: DateOrder) -> Self {
         let date_separator = if self.date_separator == '-' { '/' } else { self.date_separator };
         Self { dates: Some(order), date_separator, ..self }

@@ -1,4 +1,4 @@
-//! Price lists of clouds by instance: the columns of SkyPilot's catalog, alone (`skypilot`) or with
+//! Price lists of clouds by instance: the columns of the catalog of `SkyPilot`, alone (`skypilot`) or with
 //! `Cloud`, `PriceDate`, `Source` and `SourceLicence` beside them (`list`).
 //!
 //! One row is an instance in a region: `InstanceType`, `AcceleratorName`, `AcceleratorCount`, `Price` and
@@ -97,9 +97,8 @@ fn of_row(
     let gpus = row.number("AcceleratorCount")?.filter(|gpus| *gpus > Decimal::ZERO);
     let gpus = gpus.ok_or_else(|| row.cell_error("AcceleratorCount", "expected a number above zero"))?;
     let cloud = text("Cloud", &unsaid.cloud, "--cloud")?;
-    let effective_from = match row.date("PriceDate")?.or(unsaid.effective_from) {
-        Some(day) => day,
-        None => return Err(row.error("has no PriceDate: name the day of the list with --effective-from")),
+    let Some(effective_from) = row.date("PriceDate")?.or(unsaid.effective_from) else {
+        return Err(row.error("has no PriceDate: name the day of the list with --effective-from"));
     };
     let (source, region) = (text("Source", &unsaid.source, "--source")?, row.need("Region")?);
     let licence = row.get("SourceLicence").map(str::to_owned).or_else(|| unsaid.licence.clone());

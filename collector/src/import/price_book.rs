@@ -202,4 +202,51 @@ mod tests {
                 && !wanted(&[], &[], &[PriceKind::Spot])
         );
     }
+
+    /// The price of an H100 instance over three years of a real price list, snapshot by snapshot: on each
+    /// day of the reference the one that was in force, also where the list had not begun.
+    #[test]
+    fn the_history_of_a_real_list_has_the_price_in_force_on_each_day() {
+        use crate::import::catalog::{self, Unsaid};
+        use gpuledger_tco::rent::in_force;
+        use std::fmt::Write as _;
+        use std::io::Read as _;
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data/cloud_gpu_prices"));
+        let Ok(file) = std::fs::File::open(folder.join("aws_gpu_2022_2024.csv.gz")) else {
+            println!("skipped: ../shared/data/cloud_gpu_prices is absent");
+            return;
+        };
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
+        let mut list =
+            "Cloud,PriceDate,Region,InstanceType,AcceleratorName,AcceleratorCount,Price,Source\n".to_owned();
+        for line in text.lines().skip(1) {
+            // generated_utc, commit, region, instance_type, gpu_model, gpu_count, price
+            let cells: Vec<&str> = line.split(',').collect();
+            let [day, commit, region, instance, model, gpus, price] = cells[..] else { panic!("{line}") };
+            let day = &day[..10];
+            writeln!(list, "aws,{day},{region},{instance},{model},{gpus},{price},{commit}").unwrap();
+        }
+        let catalog = catalog::read(Path::new("aws.csv"), &list, &Unsaid::default()).unwrap();
+        let merged = merge(Vec::new(), catalog.prices, false).unwrap();
+        assert!(merged.unchanged > merged.added, "most snapshots say the same as the one before");
+        let reference = std::fs::read_to_string(folder.join("reference.json")).unwrap();
+        let reference: serde_json::Value = serde_json::from_str(&reference).unwrap();
+        let mut found = 0;
+        for (day, prices) in reference["in_effect"].as_object().unwrap() {
+            for (offer, gpus) in [
+                ("aws p5.48xlarge us-east-1", 8),
+                ("aws p4d.24xlarge us-east-1", 8),
+                ("aws g5.xlarge us-east-1", 1),
+            ] {
+                let of: Vec<&RentPrice> = merged.prices.iter().filter(|price| price.offer == offer).collect();
+                let price = in_force(&of, day.parse().unwrap()).map(|p| p.per_gpu_hour * Decimal::from(gpus));
+                let expected =
+                    prices[offer].get(1).map(|price| price.to_string().parse::<Decimal>().unwrap());
+                assert_eq!(price.map(|p| p.normalize()), expected.map(|p| p.normalize()), "{offer} on {day}");
+                found += 1;
+            }
+        }
+        assert!(found >= 12, "{found}");
+    }
 }

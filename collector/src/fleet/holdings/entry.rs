@@ -54,7 +54,7 @@ pub fn entry<F: Facts>(written: &Written<'_, F>, unsaid: &Unsaid<'_>) -> Result<
     let whole = written.whole();
     for (name, own) in &written.parts {
         let part = Part { own: *own, item: if whole { *own } else { facts } };
-        let (component, tax) = component(&serial, name, part, currency)?;
+        let (component, tax) = component(&serial, name, &part, currency)?;
         components.push(component);
         taxes.push(tax);
     }
@@ -62,7 +62,9 @@ pub fn entry<F: Facts>(written: &Written<'_, F>, unsaid: &Unsaid<'_>) -> Result<
     let mut days = components.iter().filter_map(|component| component.in_service);
     let first = days.next().map(|first| days.fold(first, Date::min)).unwrap_or_default();
     let purchased = purchased.unwrap_or(first);
-    components.iter_mut().for_each(|component| component.terms.purchased = Some(purchased));
+    for component in &mut components {
+        component.terms.purchased = Some(purchased);
+    }
     let mut item = Item {
         serial,
         place: place(facts, unsaid)?,
@@ -81,7 +83,7 @@ pub fn entry<F: Facts>(written: &Written<'_, F>, unsaid: &Unsaid<'_>) -> Result<
 fn component<F: Facts>(
     serial: &str,
     name: &str,
-    part: Part<'_, F>,
+    part: &Part<'_, F>,
     currency: Currency,
 ) -> Result<(Component, Option<Tax>), FleetError> {
     let own = part.own;
@@ -126,7 +128,9 @@ fn events<F: Facts>(
             component.terms.events.extend(event);
         }
     }
-    components.iter_mut().for_each(|component| component.terms.events.sort_by_key(|event| event.on));
+    for component in components {
+        component.terms.events.sort_by_key(|event| event.on);
+    }
     Ok(())
 }
 

@@ -95,7 +95,8 @@ impl Holdings {
         Ok(assets)
     }
 
-    /// Adds what the ledger keeps. A serial that the register has too is refused with both places.
+    /// Adds what the ledger keeps. A serial that the register has too is refused with both
+    /// places, and so is a binding of what nobody bought.
     pub fn join(&mut self, imported: Vec<Entry>) -> Result<(), FleetError> {
         let known: BTreeMap<&str, &str> =
             self.entries.iter().map(|e| (e.item.serial.as_str(), e.item.source.as_str())).collect();
@@ -110,7 +111,17 @@ impl Holdings {
             }
         }
         self.entries.extend(imported);
-        Ok(())
+        let known = |serial: &str| self.entries.iter().any(|entry| entry.item.serial == serial);
+        match self.bindings.iter().find(|binding| !known(&binding.serial)) {
+            Some(binding) => {
+                let message = format!(
+                    "no asset has the serial {:?}, neither here nor in the ledger: correct it, or import the asset",
+                    binding.serial
+                );
+                Err(FleetError::new(binding.source.replace(" line ", ":"), message))
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -45,16 +45,13 @@ fn entries(table: &Table) -> Result<Vec<Entry>, FleetError> {
     let mut position: BTreeMap<String, usize> = BTreeMap::new();
     for row in table.rows() {
         let serial = row.need("serial")?.to_owned();
-        match position.get(&serial).and_then(|&at| items.get_mut(at)) {
-            Some(rows) => {
-                agree(&rows[0], &row)?;
-                distinct(rows, &row)?;
-                rows.push(row);
-            }
-            None => {
-                position.insert(serial, items.len());
-                items.push(vec![row]);
-            }
+        if let Some(rows) = position.get(&serial).and_then(|&at| items.get_mut(at)) {
+            agree(&rows[0], &row)?;
+            distinct(rows, &row)?;
+            rows.push(row);
+        } else {
+            position.insert(serial, items.len());
+            items.push(vec![row]);
         }
     }
     items.iter().map(|rows| of_rows(rows)).collect()
@@ -122,9 +119,9 @@ fn text(text: &str) -> Cell {
 /// The lines of an entry. What a table has no column for (events beside a sale, economic value) is told
 /// by [`unwritten`].
 fn rows(entry: &Entry) -> Vec<BTreeMap<&'static str, Cell>> {
-    let of = |(component, tax)| {
+    let of = |(component, tax): (&Component, &Option<Tax>)| {
         let mut row = item_cells(entry);
-        component_cells(component, tax, &mut row);
+        component_cells(component, tax.as_ref(), &mut row);
         row
     };
     entry.item.components.iter().zip(&entry.tax).map(of).collect()
@@ -161,7 +158,7 @@ fn item_cells(entry: &Entry) -> BTreeMap<&'static str, Cell> {
     row
 }
 
-fn component_cells(component: &Component, tax: &Option<Tax>, row: &mut BTreeMap<&'static str, Cell>) {
+fn component_cells(component: &Component, tax: Option<&Tax>, row: &mut BTreeMap<&'static str, Cell>) {
     if !component.name.is_empty() {
         row.insert(NAME, text(&component.name));
     }

@@ -30,7 +30,6 @@ pub const EVENT_KEYS: [&str; 13] = [
 const LIFE_YEARS_MAX: u32 = 50;
 
 /// A component's own facts, and those of its item for what it does not say.
-#[derive(Clone, Copy)]
 pub struct Part<'a, F> {
     pub own: &'a F,
     pub item: &'a F,

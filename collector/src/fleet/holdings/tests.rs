@@ -93,6 +93,22 @@ fn a_serial_that_moved_is_one_asset_for_each_stay() {
 }
 
 #[test]
+fn what_the_ledger_keeps_joins_the_register_once() {
+    let binding = "[[binding]]\nserial = \"SN2\"\nnode = \"n5\"\nfrom = 2026-03-01";
+    let imported = read(CSV).unwrap();
+    let mut holdings = load(&asset(binding), &[]).unwrap().holdings;
+    let error = holdings.clone().join(Vec::new()).unwrap_err().to_string();
+    assert!(error.contains("fleet.toml:8: no asset has the serial \"SN2\""), "{error}");
+    let error = holdings.clone().join(imported.clone()).unwrap_err().to_string();
+    assert!(
+        error.contains("fleet.toml:2: asset SN1 stands in the register (") && error.contains("a.csv line 2"),
+        "{error}"
+    );
+    holdings.join(imported[1..].to_vec()).unwrap();
+    assert_eq!(holdings.assets().unwrap().len(), 3, "SN2 stood at two places");
+}
+
+#[test]
 fn economic_value_follows_an_offer_of_the_price_list_in_the_currency_of_the_asset() {
     let economic = "gpus = 8\neconomic = { utilization = 0.6, offer = \"index\", growth_per_month = -0.01, resale = \"9000\" }\n\
         [[price]]\noffer = \"index\"\nkind = \"market_index\"\nmodel = \"H100\"\nper_gpu_hour = \"2.00\"\ncurrency = \"USD\"\n\
