@@ -296,6 +296,10 @@ fn nvidia_smi_lists_the_instances_of_a_gpu_that_is_cut() -> Result<()> {
     let (_folder, cut) = fake(CUT)?;
     let list = run(smi(&program, &cut).arg("-L"))?;
     ensure!(list.matches("GPU-").count() == 2 && list.matches("MIG-").count() == 2, "{list}");
+    let table = run(&mut smi(&program, &cut))?;
+    for part in ["1000MiB / 40448MiB", "0MiB / 20096MiB", "900MiB"] {
+        ensure!(table.contains(part), "the table has no {part}:\n{table}");
+    }
     let query = ["--query-gpu=mig.mode.current,utilization.gpu", "--format=csv,noheader"];
     let csv = run(smi(&program, &cut).args(query))?;
     ensure!(csv == "Disabled, 42 %\nEnabled, [N/A]\n", "{csv}");

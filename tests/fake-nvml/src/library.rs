@@ -22,7 +22,8 @@ const FIRST_HANDLE: usize = 0x5131_7000;
 const HANDLE_STEP: usize = 0x100;
 
 /// What may be asked of a MIG instance by its handle: who it is, its memory and its processes.
-const OF_INSTANCES: [&str; 15] = [
+const OF_INSTANCES: [&str; 19] = [
+    "nvmlDeviceGetAttributes",
     "nvmlDeviceGetAttributes_v2",
     "nvmlDeviceGetComputeInstanceId",
     "nvmlDeviceGetComputeRunningProcesses",
@@ -32,6 +33,9 @@ const OF_INSTANCES: [&str; 15] = [
     "nvmlDeviceGetMPSComputeRunningProcesses_v3",
     "nvmlDeviceGetDeviceHandleFromMigDeviceHandle",
     "nvmlDeviceGetGpuInstanceId",
+    "nvmlDeviceGetIndex",
+    "nvmlDeviceGetMemoryErrorCounter",
+    "nvmlDeviceGetTotalEccErrors",
     "nvmlDeviceGetMemoryInfo",
     "nvmlDeviceGetMemoryInfo_v2",
     "nvmlDeviceGetName",

@@ -91,7 +91,7 @@ pub struct Links {
     pub pcie_replays: u32,
     pub nvlink_sent_mib_s: u32,
     pub nvlink_received_mib_s: u32,
-    /// NVLinks that are down, counted from the last.
+    /// Links of NVLink that are down, counted from the last.
     pub nvlinks_down: u32,
     /// Of every link, for each kind of error.
     pub nvlink_errors: u32,

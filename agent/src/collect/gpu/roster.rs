@@ -168,7 +168,7 @@ impl Roster {
 
     /// What else is known of the GPU at this position.
     pub fn facts(&self, at: usize) -> Facts {
-        self.slots.get(at).map(|slot| slot.facts.clone()).unwrap_or_default()
+        self.slots.get(at).map(|slot| slot.facts.clone()).unwrap_or_default() // not a measurement
     }
 
     /// The MIG instances of the GPU at this position, by the last sample.

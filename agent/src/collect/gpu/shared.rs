@@ -33,9 +33,9 @@ pub fn holding(
             Reading::Absent(reason) => return Reading::Absent(reason),
         };
         let weights: Vec<u64> = holders.iter().map(|share| u64::from(share.share_ppm)).collect();
-        for (share, part) in
-            holders.iter().zip(gpuledger_units::largest_remainder(share_ppm, &weights).unwrap_or_default())
-        {
+        // Without holders the part stays with nobody.
+        let Some(shares) = gpuledger_units::largest_remainder(share_ppm, &weights) else { continue };
+        for (share, part) in holders.iter().zip(shares) {
             *parts.entry(share.owner.clone()).or_default() += part;
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! # Rule
 //!
-//! What the GPU would have drawn idle (the lowest power seen of it, for as long as the interval) is split
+//! What the GPU would have drawn idle (the lowest power seen of it, 150 W at most) is split
 //! by compute slices, over all slices of the GPU, whether an instance has them or not. What it drew above
 //! that is split by compute slices × activity of the streaming multiprocessors. Where no instance was
 //! active, or activity is not told, that too is split by the slices that instances have.

@@ -70,6 +70,6 @@ fn watch(library: &dyn Library, gpus: &[GpuUuid], log: &XidLog, over: &AtomicBoo
 
 /// The driver tells no time: an event is as old as the wait that brought it.
 fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(); // not a measurement
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -26,6 +26,7 @@ const IN_DEVICE_MEMORY: u32 = 2;
 
 pub fn ecc(call: &Call, kind: u32) -> Answer<u64> {
     match kind {
+        0 | UNCORRECTED if call.instance.is_some() => Ok(0),
         0 => Ok(call.gpu.spec.ecc_corrected),
         UNCORRECTED => Ok(call.gpu.spec.ecc_uncorrected),
         _ => Err(INVALID_ARGUMENT),

@@ -32,6 +32,21 @@ fn pci(call: &Call) -> nvmlPciInfo_t {
     }
 }
 
+fn attributes(call: &Call) -> nvmlDeviceAttributes_t {
+    let slices = call.instance.map_or(0, |of| of.spec.slices);
+    nvmlDeviceAttributes_t {
+        multiprocessorCount: if slices == 0 { 132 } else { slices * 18 },
+        sharedCopyEngineCount: 10,
+        sharedDecoderCount: 7,
+        sharedEncoderCount: 0,
+        sharedJpegCount: 7,
+        sharedOfaCount: 1,
+        gpuInstanceSliceCount: slices,
+        computeInstanceSliceCount: slices,
+        memorySizeMB: call.instance.map_or(call.gpu.spec.memory_mib, |of| of.spec.memory_mib),
+    }
+}
+
 export! {
     device fn nvmlDeviceGetName(call, name: *mut c_char, length: c_uint) {
         match call.instance {
@@ -52,7 +67,14 @@ export! {
     }
 
     device fn nvmlDeviceGetIndex(call, index: *mut c_uint) {
-        let place = call.library.gpus().iter().position(|gpu| gpu.index == call.gpu.index);
+        let place = match call.instance {
+            None => call.library.gpus().iter().position(|gpu| gpu.index == call.gpu.index),
+            // Of an instance: its place in its GPU.
+            Some(of) => {
+                let cut = call.gpu.instances(call.now_us).unwrap_or_default();
+                cut.iter().position(|other| other.uuid == of.uuid)
+            }
+        };
         index.put(place.and_then(|place| u32::try_from(place).ok()).ok_or(INVALID_ARGUMENT)?)
     }
 
@@ -178,19 +200,12 @@ export! {
         id.put(call.instance.ok_or(NOT_SUPPORTED)?.spec.compute_instance)
     }
 
-    device fn nvmlDeviceGetAttributes_v2(call, attributes: *mut nvmlDeviceAttributes_t) {
-        let slices = call.instance.map_or(0, |of| of.spec.slices);
-        attributes.put(nvmlDeviceAttributes_t {
-            multiprocessorCount: if slices == 0 { 132 } else { slices * 18 },
-            sharedCopyEngineCount: 10,
-            sharedDecoderCount: 7,
-            sharedEncoderCount: 0,
-            sharedJpegCount: 7,
-            sharedOfaCount: 1,
-            gpuInstanceSliceCount: slices,
-            computeInstanceSliceCount: slices,
-            memorySizeMB: call.instance.map_or(call.gpu.spec.memory_mib, |of| of.spec.memory_mib),
-        })
+    device fn nvmlDeviceGetAttributes_v2(call, out: *mut nvmlDeviceAttributes_t) {
+        out.put(attributes(&call))
+    }
+
+    device unchecked fn nvmlDeviceGetAttributes(call, out: *mut nvmlDeviceAttributes_t) {
+        out.put(attributes(&call))
     }
 
     device fn nvmlDeviceGetNumGpuCores(_call, cores: *mut c_uint) {

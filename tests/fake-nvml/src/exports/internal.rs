@@ -132,17 +132,24 @@ fn list(
 ) -> Answer<()> {
     let call = Call::enter(device, call)?;
     let room = usize::try_from(count.get()?).map_err(|_| INVALID_ARGUMENT)?;
-    let found: Vec<&Process> = call.phase().processes.iter().filter(|p| p.graphics == graphics).collect();
+    let cut = call.gpu.instances(call.now_us).unwrap_or_default();
+    let whole = call.phase().processes.iter().map(|process| (process, NO_INSTANCE, NO_INSTANCE));
+    let of_instances = cut.iter().flat_map(|of| {
+        let (gpu, compute) = (of.spec.gpu_instance, of.spec.compute_instance);
+        of.processes.iter().map(move |process| (process, gpu, compute))
+    });
+    let found: Vec<(&Process, u32, u32)> =
+        whole.chain(of_instances).filter(|(process, ..)| process.graphics == graphics).collect();
     if found.len() > room {
         return Err(INSUFFICIENT_SIZE);
     }
     count.put(u32::try_from(found.len()).map_err(|_| INVALID_ARGUMENT)?)?;
-    for (index, process) in found.into_iter().enumerate() {
+    for (index, (process, gpu_instance, compute_instance)) in found.into_iter().enumerate() {
         entries.at(index).put(Entry {
             pid: process.pid,
             memory_bytes: process.memory_bytes,
-            gpu_instance: NO_INSTANCE,
-            compute_instance: NO_INSTANCE,
+            gpu_instance,
+            compute_instance,
             protected_memory_bytes: 0,
             name: fixed(&process.name()),
         })?;

@@ -30,7 +30,6 @@ not_supported! {
     nvmlDeviceGetAccountingStats,
     nvmlDeviceGetActiveVgpus,
     nvmlDeviceGetAdaptiveClockInfoStatus,
-    nvmlDeviceGetAttributes,
     nvmlDeviceGetClkMonStatus,
     nvmlDeviceGetConfComputeGpuAttestationReport,
     nvmlDeviceGetConfComputeGpuCertificate,

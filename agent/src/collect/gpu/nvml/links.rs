@@ -46,7 +46,7 @@ fn errors(device: &Device<'_>, kind: ErrorCounter) -> Result<i64, NvmlError> {
 
 /// The sum over all links. A GPU without links does not have the reading.
 fn over_links(device: &Device<'_>, of: impl Fn(u32) -> Result<i64, NvmlError>) -> Result<i64, NvmlError> {
-    let links = u32::try_from(count(device)?).unwrap_or(0);
+    let links = u32::try_from(count(device)?).map_err(|_| NvmlError::Unknown)?;
     if links == 0 {
         return Err(NvmlError::NotSupported);
     }

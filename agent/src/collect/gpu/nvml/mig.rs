@@ -25,6 +25,13 @@ const LOOK: Duration = Duration::from_secs(2);
 const SLICES: u32 = 7;
 const SLICES_A30: u32 = 4;
 
+/// No GPU that can be cut draws more than this idle. A GPU that has been busy ever since it was opened has not
+/// shown yet what it draws idle.
+const IDLE_MW_MAX: u64 = 150_000;
+
+/// The whole, in millionths.
+const PPM: u64 = 1_000_000;
+
 /// What an instance is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Identity {
@@ -125,28 +132,26 @@ impl<'l> Mig<'l> {
         Ok(())
     }
 
-    /// Gives each instance its part of the parent's power.
+    /// Gives each instance its part of the parent's power, where that is known.
     fn share(&self, power: Option<u64>, readings: &mut Readings) {
         let part = |instance: &Instance| Part {
             slices: instance.slices,
             active_ppm: Gpm::activity_ppm(&instance.readings),
         };
         let parts: Vec<Part> = readings.instances.iter().map(part).collect();
-        let (Some(power), Some(idle)) = (power, self.idle_mw) else {
-            for instance in &mut readings.instances {
-                instance.share_ppm = Reading::Absent(Absence::Unsupported);
-                instance.readings.put(metric::GPU_POWER_AVERAGE, Reading::Absent(Absence::Unsupported));
-            }
-            return;
-        };
-        let watts = split(power, idle, self.slices, &parts).unwrap_or_default();
-        // The same rule at the resolution of shares: a millionth of the parent.
-        let idle_ppm =
-            u64::try_from(u128::from(idle) * 1_000_000 / u128::from(power.max(1))).unwrap_or(1_000_000);
-        let shares = split(1_000_000, idle_ppm, self.slices, &parts).unwrap_or_default();
-        for (instance, (mw, ppm)) in readings.instances.iter_mut().zip(watts.into_iter().zip(shares)) {
-            instance.readings.put_int(metric::GPU_POWER_AVERAGE, Reading::Value(mw));
-            instance.share_ppm = u32::try_from(ppm).map_err(|_| Absence::Failed).into();
+        let shares = power.and_then(|power| {
+            let idle = self.idle_mw?.min(IDLE_MW_MAX);
+            // The same rule at the resolution of shares: a millionth of the parent.
+            let idle_ppm = idle * PPM / power.max(1);
+            let watts = split(power, idle, self.slices, &parts)?;
+            Some(watts.into_iter().zip(split(PPM, idle_ppm, self.slices, &parts)?))
+        });
+        let mut shares = shares.into_iter().flatten();
+        for instance in &mut readings.instances {
+            let own = shares.next().ok_or(Absence::Unsupported);
+            instance.readings.put_int(metric::GPU_POWER_AVERAGE, own.map(|(mw, _)| mw).into());
+            instance.share_ppm =
+                own.and_then(|(_, ppm)| u32::try_from(ppm).map_err(|_| Absence::Failed)).into();
         }
     }
 }
