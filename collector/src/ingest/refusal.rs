@@ -164,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn each_limit_has_its_row_in_the_table_of_limits() {
+        let security = include_str!("../../../SECURITY.md");
+        for limit in Limit::ALL {
+            let name = format!("`{}`", limit.name());
+            assert!(security.lines().any(|line| line.starts_with('|') && line.contains(&name)), "{name}");
+        }
+    }
+
+    #[test]
     fn what_a_peer_did_wrong_is_told_apart_from_a_link_that_broke() {
         let limit = |status: &Status| Refusal::by_transport(status).map(|refusal| refusal.limit);
         assert_eq!(limit(&Status::out_of_range("found 9 bytes")), Some(Some(Limit::MessageBytes)));

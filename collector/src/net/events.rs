@@ -81,6 +81,15 @@ impl Events {
 mod tests {
     use super::*;
 
+    #[test]
+    fn each_reason_has_its_row_in_the_table_of_limits() {
+        let security = include_str!("../../../SECURITY.md");
+        for reason in TURNED_AWAY {
+            let ending = format!("| `{reason}` |");
+            assert!(security.lines().any(|line| line.ends_with(&ending)), "{reason}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_happens_is_counted_each_time_and_told_at_most_so_often() {
         let health = Arc::new(Health::new().unwrap());

@@ -264,6 +264,21 @@ async fn streams_without_end(port: u16) -> Result<()> {
     }
 }
 
+/// One connection carries so many streams; the next one waits until one of them is over.
+async fn streams_beyond_those_of_a_connection(port: u16) -> Result<()> {
+    let link = Link::open(port).await?;
+    let mut peers = Vec::new();
+    for number in 0..STREAMS_PER_LINK {
+        peers.push(link.welcomed(&format!("link-{number}")).await?);
+    }
+    let next = link.welcomed("link-next");
+    tokio::pin!(next);
+    let waited = tokio::time::timeout(Duration::from_secs(2), &mut next).await;
+    ensure!(waited.is_err(), "a connection carries more than {STREAMS_PER_LINK} streams");
+    drop(peers);
+    next.await.map(drop)
+}
+
 async fn epochs_without_end(port: u16) -> Result<()> {
     let (mut peer, _) = ready(port, "epochs").await?;
     let epochs = (0..600).map_while(|_| segment(Epoch::begin(), "GPU-epochs", 1).ok());
@@ -329,6 +344,7 @@ async fn who_breaks_a_limit_is_told_counted_and_cut_off_and_nobody_else_is_harme
     peers.spawn(named("lists_without_end", lists_without_end(port)));
     peers.spawn(named("extremes_and_repetitions", extremes_and_repetitions(port)));
     peers.spawn(named("streams_without_end", streams_without_end(port)));
+    peers.spawn(named("streams_of_a_connection", streams_beyond_those_of_a_connection(port)));
     peers.spawn(named("epochs_without_end", epochs_without_end(port)));
     peers.spawn(named("gpus_without_end", gpus_without_end(port)));
     peers.spawn(named("owners_without_end", owners_without_end(port)));
