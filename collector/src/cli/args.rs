@@ -1,12 +1,11 @@
 //! Arguments as typed. [`super::resolve`] turns them into what a command works with.
 
-use super::period::Moment;
+use super::import_args;
+pub use super::import_args::Export;
+pub use super::report_args::Report;
 use crate::ca::{CA_DAYS, HostName, LEAF_DAYS};
 use crate::import::mapping::{EnergyUnit, Mapping, PowerUnit, TimeUnit};
-use crate::report::StatementFormat;
-use crate::report::energy::{Dimension, EnergyFormat};
-use clap::{ArgGroup, Parser, Subcommand, ValueEnum};
-use gpuledger_tco::statement::GroupBy;
+use clap::{ArgGroup, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -143,11 +142,16 @@ pub enum Command {
     /// Take readings from agents into the ledger and serve metrics, until stopped
     Serve,
     /// Read configuration and fleet, say what is wrong with them or that nothing is
+    ///
+    /// With --fleet and no configuration file the fleet alone is read.
     CheckConfig,
     /// Bring in what exists already
     #[command(subcommand)]
     Import(Import),
-    /// Say what was used and what it cost
+    /// Give out what was brought in, in the same form
+    #[command(subcommand)]
+    Export(Export),
+    /// Say what was used, what it cost, and what else there was to choose
     #[command(subcommand)]
     Report(Report),
     /// Check the ledger's promises: one line each, exit code 1 when one is broken
@@ -247,10 +251,17 @@ pub enum Import {
     #[command(after_help = TELEMETRY_EXAMPLES)]
     Telemetry(Box<Telemetry>),
     /// Assets from a CSV file into the ledger's register
-    Assets {
-        /// One row an asset; the header names the columns
-        file: PathBuf,
-    },
+    #[command(after_help = import_args::ASSETS_NOTES)]
+    Assets(import_args::Assets),
+    /// Rent prices into a file that the fleet names
+    #[command(after_help = import_args::PRICES_NOTES)]
+    Prices(Box<import_args::Prices>),
+    /// Exchange rates into a file that the fleet names
+    #[command(after_help = import_args::RATES_NOTES)]
+    Rates(import_args::Rates),
+    /// Cost centres of owners into a file that the fleet names
+    #[command(after_help = import_args::CENTRES_NOTES)]
+    Centres(import_args::Centres),
 }
 
 #[derive(Debug, clap::Args)]
@@ -295,89 +306,6 @@ pub struct Telemetry {
     /// Longest time between two readings that counts as observed: 500ms, 60s, 5m, 1h
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::period::duration_ms)]
     pub longest_gap: u64,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Report {
-    /// Total cost of ownership of a period, beside what renting would have cost
-    ///
-    /// Days and months begin at midnight in the fleet's time zone.
-    Tco(Tco),
-    /// Energy and observed time of a period, from the ledger's hour rows
-    ///
-    /// Days and months begin at midnight UTC. The ledger holds whole hours: a period that begins or
-    /// ends within one has that hour whole.
-    Energy(Energy),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum By {
-    Month,
-    Model,
-    Node,
-    Owner,
-    Site,
-}
-
-impl From<By> for GroupBy {
-    fn from(by: By) -> Self {
-        match by {
-            By::Month => Self::Month,
-            By::Model => Self::Model,
-            By::Node => Self::Node,
-            By::Owner => Self::Owner,
-            By::Site => Self::Site,
-        }
-    }
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Period {
-    /// First instant: 2026-10, 2026-10-01 (midnight) or 2026-10-01T00:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = super::period::moment)]
-    pub from: Moment,
-    /// First instant after the period, in the same forms: the period ends before it
-    #[arg(long, value_name = "TIME", value_parser = super::period::moment)]
-    pub to: Moment,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Out {
-    /// Write to this file instead of standard output
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Replace the file if there is one
-    #[arg(long, requires = "out")]
-    pub force: bool,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Tco {
-    #[command(flatten)]
-    pub period: Period,
-    /// What the lines are grouped by
-    #[arg(long, default_value = "month")]
-    pub by: By,
-    #[arg(long, default_value = "table")]
-    pub format: StatementFormat,
-    /// Instead of the statement, show how the lines whose id begins so came about
-    #[arg(long, value_name = "ID", conflicts_with = "format")]
-    pub explain: Option<String>,
-    #[command(flatten)]
-    pub out: Out,
-}
-
-#[derive(Debug, clap::Args)]
-pub struct Energy {
-    #[command(flatten)]
-    pub period: Period,
-    /// What the rows are grouped by, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "node,hour", value_name = "LIST")]
-    pub by: Vec<Dimension>,
-    #[arg(long, default_value = "table")]
-    pub format: EnergyFormat,
-    #[command(flatten)]
-    pub out: Out,
 }
 
 #[cfg(test)]

@@ -10,11 +10,15 @@ mod energy;
 pub mod failure;
 mod gc;
 mod import;
+mod import_args;
 mod migrate;
 mod output;
 pub mod period;
 mod progress;
+mod register;
 mod report;
+mod report_args;
+mod report_task;
 mod resolve;
 mod serve;
 mod verify;
@@ -51,10 +55,14 @@ fn carry_out(task: Task) -> Result<(), Failure> {
     match task {
         Task::Serve(config) => serve::serve(*config),
         Task::CheckConfig(config) => serve::check(&config),
+        Task::CheckFleet(fleet) => serve::check_fleet(&fleet),
         Task::ImportTelemetry(task) => block_on(import::telemetry(task)),
-        Task::ImportAssets(task) => block_on(import::assets(task)),
-        Task::ReportEnergy(task) => block_on(report::energy(task)),
-        Task::ReportTco(task) => block_on(report::tco(*task)),
+        Task::ImportAssets(task) => block_on(register::import_assets(task)),
+        Task::ImportPrices(task) => register::import_prices(*task),
+        Task::ImportRates(task) => register::import_rates(&task),
+        Task::ImportCentres(task) => register::import_centres(&task),
+        Task::ExportAssets(task) => block_on(register::export_assets(*task)),
+        Task::Report(task) => block_on(report::report(*task)),
         Task::Verify(ledger) => block_on(verify::verify(ledger)),
         Task::Backup(ledger, out) => block_on(backup::backup(ledger, out)),
         Task::Migrate(task) => block_on(migrate::migrate(task)),

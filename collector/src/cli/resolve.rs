@@ -4,21 +4,17 @@
 use super::Failure;
 use super::args::{self, Args, Command};
 use super::ca::{Issue, Whose};
-use super::output::Output;
-use super::period::Period;
-use crate::config::{Config, Overrides};
-use crate::fleet::Fleet;
+use super::import_args;
+use super::register::{ExportAssets, ImportAssets};
+use super::report_task::{self, Report};
+use crate::config::{Config, DEFAULT_FILE, Overrides};
 use crate::import::Mapping;
 use crate::import::mapping::{NodeSource, Quantity};
-use crate::report::StatementFormat;
-use crate::report::energy::{Dimension, EnergyFormat};
 use crate::store::{self, Access, Location, LocationError, Opened, StoreError};
 use gpuledger_archive::GcOptions;
 use gpuledger_proto::ids::NodeName;
-use gpuledger_tco::statement::GroupBy;
-use jiff::tz::TimeZone;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The ledger that a command works with.
 pub struct LedgerAt {
@@ -28,7 +24,7 @@ pub struct LedgerAt {
 }
 
 impl LedgerAt {
-    fn of(config: &Config) -> Self {
+    pub fn of(config: &Config) -> Self {
         Self { location: config.ledger.clone(), archive: config.archive.location.clone() }
     }
 
@@ -41,10 +37,14 @@ impl LedgerAt {
 pub enum Task {
     Serve(Box<Config>),
     CheckConfig(Box<Config>),
+    CheckFleet(PathBuf),
     ImportTelemetry(ImportTelemetry),
     ImportAssets(ImportAssets),
-    ReportEnergy(ReportEnergy),
-    ReportTco(Box<ReportTco>),
+    ImportPrices(Box<import_args::Prices>),
+    ImportRates(import_args::Rates),
+    ImportCentres(import_args::Centres),
+    ExportAssets(Box<ExportAssets>),
+    Report(Box<Report>),
     /// The ledger to check.
     Verify(LedgerAt),
     /// The ledger to copy, and the file to write.
@@ -71,47 +71,28 @@ pub struct Gc {
     pub options: GcOptions,
 }
 
-pub struct ImportAssets {
-    pub ledger: LedgerAt,
-    pub file: PathBuf,
-}
-
 pub struct ImportTelemetry {
     pub ledger: LedgerAt,
     pub file: PathBuf,
     pub mapping: Mapping,
 }
 
-pub struct ReportTco {
-    pub ledger: LedgerAt,
-    pub fleet: Fleet,
-    pub period: gpuledger_tco::calendar::Period,
-    pub by: GroupBy,
-    pub content: Content,
-    pub output: Output,
-}
-
-/// What of a statement is shown.
-pub enum Content {
-    Whole(StatementFormat),
-    /// The lines whose id begins so, one by one.
-    Lines(String),
-}
-
-pub struct ReportEnergy {
-    pub ledger: LedgerAt,
-    pub period: Period,
-    pub by: Vec<Dimension>,
-    pub format: EnergyFormat,
-    pub output: Output,
-}
-
 pub fn task(args: Args) -> Result<Task, Failure> {
     // Certificates are made where there is no collector.
     let command = match args.command {
         Command::Ca(command) => return ca_task(command),
+        // A scenario says everything itself.
+        Command::Report(args::Report::Scenario(scenario)) => {
+            return Ok(Task::Report(Box::new(report_task::scenario(scenario)?)));
+        }
         command => command,
     };
+    // Whoever checks a fleet where no collector is configured has no certificates either.
+    if let (Command::CheckConfig, None, Some(fleet)) = (&command, &args.config, &args.fleet)
+        && !Path::new(DEFAULT_FILE).exists()
+    {
+        return Ok(Task::CheckFleet(fleet.clone()));
+    }
     let ledger = args.ledger.map(|text| location("--ledger", text)).transpose()?;
     let overrides = Overrides { ledger, fleet: args.fleet };
     let config = Config::load(args.config.as_deref(), &overrides);
@@ -120,10 +101,18 @@ pub fn task(args: Args) -> Result<Task, Failure> {
         Command::Serve => Ok(Task::Serve(Box::new(config))),
         Command::CheckConfig => Ok(Task::CheckConfig(Box::new(config))),
         Command::Import(args::Import::Telemetry(telemetry)) => import_telemetry(&config, *telemetry),
-        Command::Report(args::Report::Energy(energy)) => report_energy(&config, energy),
-        Command::Report(args::Report::Tco(tco)) => report_tco(config, tco),
-        Command::Import(args::Import::Assets { file }) => {
-            Ok(Task::ImportAssets(ImportAssets { ledger: LedgerAt::of(&config), file }))
+        Command::Report(report) => {
+            report_task::resolve(config, report).map(|report| Task::Report(Box::new(report)))
+        }
+        Command::Import(args::Import::Assets(args)) => {
+            let locale = args.written.locale()?;
+            Ok(Task::ImportAssets(ImportAssets { ledger: LedgerAt::of(&config), file: args.file, locale }))
+        }
+        Command::Import(args::Import::Prices(args)) => Ok(Task::ImportPrices(args)),
+        Command::Import(args::Import::Rates(args)) => Ok(Task::ImportRates(args)),
+        Command::Import(args::Import::Centres(args)) => Ok(Task::ImportCentres(args)),
+        Command::Export(args::Export::Assets(args)) => {
+            Ok(Task::ExportAssets(Box::new(ExportAssets::of(&config, args)?)))
         }
         Command::Verify => Ok(Task::Verify(LedgerAt::of(&config))),
         Command::Backup { out } => Ok(Task::Backup(LedgerAt::of(&config), out)),
@@ -190,46 +179,4 @@ fn import_telemetry(config: &Config, args: args::Telemetry) -> Result<Task, Fail
     };
     let mapping = mapping.checked().map_err(|e| usage(&e))?;
     Ok(Task::ImportTelemetry(ImportTelemetry { ledger: LedgerAt::of(config), file: args.file, mapping }))
-}
-
-fn report_energy(config: &Config, args: args::Energy) -> Result<Task, Failure> {
-    let mut by = Vec::new();
-    for dimension in args.by {
-        if by.contains(&dimension) {
-            return Err(Failure::Usage("--by names the same thing twice".to_owned()));
-        }
-        by.push(dimension);
-    }
-    let times =
-        by.iter().filter(|d| matches!(d, Dimension::Hour | Dimension::Day | Dimension::Month)).count();
-    if times > 1 {
-        return Err(Failure::Usage("--by takes one of hour, day and month".to_owned()));
-    }
-    Ok(Task::ReportEnergy(ReportEnergy {
-        ledger: LedgerAt::of(config),
-        period: Period::new(args.period.from.at(&TimeZone::UTC)?, args.period.to.at(&TimeZone::UTC)?)?,
-        by,
-        format: args.format,
-        output: Output::checked(args.out.out, args.out.force)?,
-    }))
-}
-
-fn report_tco(config: Config, args: args::Tco) -> Result<Task, Failure> {
-    let usage = |error: &dyn std::fmt::Display| Failure::Usage(error.to_string());
-    let ledger = LedgerAt::of(&config);
-    let fleet = config.fleet.ok_or_else(|| {
-        usage(&"no fleet is named, so nothing has a cost: give --fleet FILE, or fleet = \"FILE\" in the configuration")
-    })?;
-    let fleet = Fleet::load(&fleet).map_err(|error| usage(&error))?;
-    let zone = &fleet.time_zone;
-    let period = Period::new(args.period.from.at(zone)?, args.period.to.at(zone)?)?;
-    let period =
-        gpuledger_tco::calendar::Period::new(period.from, period.to).map_err(|error| usage(&error))?;
-    let content = match args.explain {
-        Some(id) => Content::Lines(id),
-        None => Content::Whole(args.format),
-    };
-    let output = Output::checked(args.out.out, args.out.force)?;
-    let by = args.by.into();
-    Ok(Task::ReportTco(Box::new(ReportTco { ledger, fleet, period, by, content, output })))
 }

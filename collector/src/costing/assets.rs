@@ -4,7 +4,6 @@ use super::CostingError;
 use crate::fleet::holdings::{from_document, to_document};
 use crate::fleet::{Entry, Fleet, FleetError, Holdings};
 use gpuledger_ledger::{Ledger, LedgerError, StoredAsset};
-use gpuledger_tco::asset::Asset;
 
 /// Why assets could not be imported; nothing was stored.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +32,4 @@ pub async fn holdings(ledger: &dyn Ledger, fleet: &Fleet) -> Result<Holdings, Co
     let mut holdings = fleet.holdings.clone();
     holdings.join(imported)?;
     Ok(holdings)
-}
-
-/// The engine's assets of both.
-pub async fn all(ledger: &dyn Ledger, fleet: &Fleet) -> Result<Vec<Asset>, CostingError> {
-    Ok(holdings(ledger, fleet).await?.assets()?)
 }

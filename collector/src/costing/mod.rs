@@ -2,22 +2,27 @@
 //! knows the ledger and the engine.
 
 mod assets;
+mod count;
 mod month;
+pub mod reports;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod usage;
 
 use crate::fleet::{Fleet, FleetError};
+use count::count;
 use gpuledger_ledger::{Hour, HourRange, Ledger, LedgerError};
+use gpuledger_tco::TcoError;
 use gpuledger_tco::asset::{Asset, Place};
 use gpuledger_tco::calendar::{Calendar, Month, UtcHour};
 use gpuledger_tco::statement::{GroupBy, Statement};
-use gpuledger_tco::{Inputs, TcoError, evaluate};
 use jiff::Timestamp;
 
 pub use assets::{ImportAssetsError, holdings, import_assets};
 pub use gpuledger_tco::calendar::Period;
 pub use month::MonthCosts;
+pub use trace::{Scope, rows_of};
 
 /// Why a statement could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +38,11 @@ pub enum CostingError {
         "node {node} fits no [[node]] of the register, which has several sites; add one with its name and site"
     )]
     NoSite { node: String },
+    /// A report needs something that the register does not say.
+    #[error("{report} needs {what}, which the register does not say: add {key}")]
+    Missing { report: &'static str, what: String, key: &'static str },
+    #[error("{what} {given:?} is not there; there are {known}")]
+    Unknown { what: &'static str, given: String, known: String },
 }
 
 impl CostingError {
@@ -96,24 +106,8 @@ async fn evaluate_as_of(
     by: GroupBy,
     now: Option<Timestamp>,
 ) -> Result<Statement, CostingError> {
-    let assets = assets::all(ledger, fleet).await?;
-    let usage = usage::read(ledger, fleet, &assets, range(period)).await?;
-    let inputs = Inputs {
-        title: "Total cost of ownership".to_owned(),
-        period,
-        as_of_ms: now.map(Timestamp::as_millisecond),
-        calendar: Calendar::new(fleet.time_zone.clone()),
-        by,
-        currency: fleet.currency,
-        sites: fleet.sites.clone(),
-        assets,
-        overheads: fleet.overheads.clone(),
-        capital_rate: fleet.capital_rate.clone(),
-        prices: fleet.prices.clone(),
-        usage,
-        notes: notes(fleet),
-    };
-    Ok(evaluate(&inputs)?)
+    let counted = count(ledger, fleet, period, now).await?;
+    Ok(counted.evaluation.statement(&counted.inputs, by)?)
 }
 
 fn notes(fleet: &Fleet) -> Vec<String> {

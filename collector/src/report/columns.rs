@@ -16,6 +16,8 @@ pub enum Align {
 pub struct Table {
     pub align: Vec<Align>,
     pub header: Vec<String>,
+    /// A second line of the header, where any column has a unit; else empty.
+    pub units: Vec<String>,
     pub rows: Vec<Vec<String>>,
     pub total: Option<Vec<String>>,
 }
@@ -31,6 +33,9 @@ impl Table {
         let widths = self.widths();
         let rule = "─".repeat(self.width());
         self.line(out, &self.header, &widths)?;
+        if !self.units.is_empty() {
+            self.line(out, &self.units, &widths)?;
+        }
         writeln!(out, "{rule}")?;
         for row in &self.rows {
             self.line(out, row, &widths)?;
@@ -49,7 +54,7 @@ impl Table {
     }
 
     fn widths(&self) -> Vec<usize> {
-        let lines = || std::iter::once(&self.header).chain(&self.rows).chain(&self.total);
+        let lines = || [&self.header, &self.units].into_iter().chain(&self.rows).chain(&self.total);
         let width = |column: usize| lines().filter_map(|l| l.get(column)).map(|c| c.chars().count()).max();
         (0..self.align.len()).map(|column| width(column).unwrap_or(0)).collect()
     }

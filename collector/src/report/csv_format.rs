@@ -40,7 +40,7 @@ fn input(input: &Input) -> String {
 }
 
 /// A name from outside must not become a formula in somebody's spreadsheet.
-fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
 }
 

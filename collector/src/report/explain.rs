@@ -1,14 +1,13 @@
 //! Single lines of a statement with all that they were computed from.
 
 use super::columns::wrap;
-use super::number::{amount, brief};
+use super::ledger_rows::{self, LedgerRows};
+use super::number::amount;
+use super::sheet_explain::inputs;
 use gpuledger_tco::statement::{Line, Statement};
 use std::io::{self, Write};
 
 const WIDTH: usize = 100;
-/// Columns of the inputs' names: as many as the longest needs, within these.
-const NAME_MIN: usize = 28;
-const NAME_MAX: usize = 48;
 /// Ids that are proposed where none fits.
 const PROPOSED_MAX: usize = 12;
 
@@ -29,7 +28,8 @@ pub fn none(statement: &Statement, id: &str) -> String {
     )
 }
 
-pub fn write(lines: &[&Line], out: &mut dyn Write) -> io::Result<()> {
+/// Writes lines with their derivations; `ledger` are the rows of the ledger below them.
+pub fn write(lines: &[&Line], ledger: &[LedgerRows], out: &mut dyn Write) -> io::Result<()> {
     for (position, line) in lines.iter().enumerate() {
         if position > 0 {
             writeln!(out)?;
@@ -40,15 +40,12 @@ pub fn write(lines: &[&Line], out: &mut dyn Write) -> io::Result<()> {
         for (row, part) in wrap(&line.formula, WIDTH - 4).iter().enumerate() {
             writeln!(out, "  {}{part}", if row == 0 { "= " } else { "  " })?;
         }
-        let names = line.inputs.iter().map(|input| input.name.chars().count());
-        let room = names.max().unwrap_or(0).clamp(NAME_MIN, NAME_MAX);
-        for input in &line.inputs {
-            let unit = if input.unit.is_empty() { String::new() } else { format!(" {}", input.unit) };
-            writeln!(out, "    {:<room$} {}{unit}", input.name, brief(input.value))?;
-            if !input.source.is_empty() {
-                writeln!(out, "    {:<room$} from {}", "", input.source)?;
-            }
-        }
+        writeln!(out, "    [{}; {}]", line.formula_id.id, line.formula_id.source)?;
+        inputs(&line.inputs, out)?;
+    }
+    for rows in ledger {
+        writeln!(out)?;
+        ledger_rows::write(rows, out)?;
     }
     Ok(())
 }
@@ -63,9 +60,11 @@ mod tests {
         let statement = sample::statement();
         let lines = lines(&statement, "electricity/dc1/2026-10");
         let mut out = Vec::new();
-        write(&lines, &mut out).unwrap();
+        write(&lines, &[], &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        for part in ["EUR 3,290.31", "= quantity × price", "18,234.5612 kWh", "from fleet.toml: site dc1"] {
+        for part in
+            ["EUR 3,290.31", "= quantity × price", "18,234.5612 kWh", "from fleet.toml: site dc1", "[energy."]
+        {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
     }
@@ -79,9 +78,9 @@ mod tests {
         (short.name, short.value) = ("PUE".into(), line.inputs[0].value);
         line.inputs = vec![line.inputs[0].clone(), short];
         let mut out = Vec::new();
-        write(&[&line], &mut out).unwrap();
+        write(&[&line], &[], &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        let value = brief(line.inputs[0].value);
+        let value = super::super::number::brief(line.inputs[0].value);
         let columns: Vec<usize> = ["GPU-hours in", "PUE"]
             .map(|name| {
                 text.lines().find(|l| l.trim_start().starts_with(name)).unwrap().rfind(&value).unwrap()

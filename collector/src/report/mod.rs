@@ -1,4 +1,4 @@
-//! What people and programs read: a statement or an energy report, one file a format.
+//! What people and programs read: a statement, an energy report or sheets, one file a format.
 //!
 //! Invariant: nothing here knows a ledger or computes money; a format prints what it is given, in
 //! the order in which it is given, and the same input gives the same bytes.
@@ -6,14 +6,19 @@
 pub mod chart;
 pub mod columns;
 mod csv_format;
+pub mod document;
 pub mod energy;
 pub mod explain;
 mod figures;
 mod html;
 pub mod json;
+pub mod ledger_rows;
 pub mod number;
 #[cfg(test)]
 mod sample;
+mod sheet_csv;
+pub mod sheet_explain;
+mod sheet_table;
 mod table;
 
 use gpuledger_tco::statement::{Family, GroupBy, Statement};

@@ -111,7 +111,7 @@ fn fitted(mut table: Columns, by: GroupBy) -> Columns {
 type Shorten = fn(&str, usize) -> String;
 
 /// A name with its beginning left out.
-fn ending(name: &str, room: usize) -> String {
+pub fn ending(name: &str, room: usize) -> String {
     let letters = name.chars().count();
     if letters <= room {
         return name.to_owned();

@@ -101,6 +101,7 @@ formulas! {
     SAVING "decide.saving" "1 − levelised cost of owning ÷ levelised cost of renting" "same work";
     SPEND_SAVING "scenario.saving" "spending before − spending after" "as told";
     SPEND_NET "scenario.net" "saving × years − investment, and the same of what comes later" "as told";
+    EXPECTED "scenario.expected" "holds where the figure is at least, and at most, what is expected of it" "the scenario file";
     SPLIT "decide.split" "own the n-th GPU where its hours of use a year exceed F ÷ (p − v); rent the hours above" "load duration curve";
     MARKET "decide.market" "free hours × price of the day × (1 − fee) × sold share − energy of those hours" "what free time would have earned";
 }

@@ -56,7 +56,7 @@ fn the_measured_load_says_how_many_to_own() {
     let split = best_split(&loads, model.prices(offer.per_useful_hour().unwrap()).unwrap(), 5).unwrap();
     assert_eq!((split.own, split.peak, split.hours_measured), (1, 3, 840));
     assert!(split.saving > Decimal::ZERO && split.cost < split.cost_own_all);
-    let sheet = sheets::split(&split, inputs.currency);
+    let sheet = sheets::split("H100", &split, inputs.currency);
     sheet.check().unwrap();
     assert!(offer.source.contains("in force from 2023-12-20"));
 }

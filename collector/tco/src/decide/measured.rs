@@ -21,6 +21,8 @@ pub struct Measured {
     pub model: String,
     pub gpus: u64,
     pub hours_in_service: Decimal,
+    /// In service and not unmonitored.
+    pub hours_observed: Decimal,
     pub hours_active: Decimal,
     /// Active and held.
     pub hours_owned: Decimal,
@@ -83,6 +85,7 @@ fn of_model(view: &View<'_>, statement: &Statement, group: &Group) -> Result<Mea
         model: group.name.clone(),
         gpus: group.gpus,
         hours_in_service: group.hours.in_service,
+        hours_observed: sub(group.hours.in_service, group.hours.unmonitored)?,
         hours_active: group.hours.active,
         hours_owned: owned,
         utilization: ratio(owned, group.hours.in_service)?,

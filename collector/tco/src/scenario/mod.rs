@@ -17,8 +17,9 @@ pub use spend::{Later, Spend};
 use crate::decide::Derived;
 use crate::error::TcoError;
 use crate::finance::refuse;
+use crate::formulas;
 use crate::money::Currency;
-use crate::sheet::Sheet;
+use crate::sheet::{Cell, Sheet, Why};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
@@ -131,31 +132,26 @@ impl Scenario {
         self.expectations.iter().map(find).collect()
     }
 
-    /// The result as sheets: the figures, and what was expected of them.
+    /// The result as sheets: what was expected, the saving by offer and use, and every figure.
     pub fn sheets(&self) -> Result<Vec<Sheet>, TcoError> {
-        let mut figures = Sheet::of_figures("scenario", &self.title, self.currency, &[]);
-        for found in self.figures()? {
-            let mut one = Sheet::of_figures("", "", self.currency, &[found.figure]);
-            for mut row in one.rows.drain(..) {
-                for part in [found.offer.clone(), found.utilization.map(|share| share.to_string())]
-                    .into_iter()
-                    .flatten()
-                {
-                    row.id = format!("{}/{part}", row.id);
-                }
-                figures.rows.push(row);
-            }
-        }
-        figures.notes = vec![format!("Claim: {}", self.claim)];
-        figures.notes.extend(
-            self.facts
-                .iter()
-                .map(|fact| format!("{}: {} ({}, {})", fact.name, fact.value, fact.source, fact.date)),
-        );
+        let figures = self.figures()?;
+        let mut sheets = vec![self.expected()?];
+        sheets.extend(self.savings(&figures));
+        sheets.push(self.all(figures));
+        Ok(sheets)
+    }
+
+    fn expected(&self) -> Result<Sheet, TcoError> {
         let columns = [("expectation", ""), ("value", ""), ("at least", ""), ("at most", ""), ("holds", "")];
-        let mut findings = Sheet::new("findings", &self.claim, self.currency, &columns);
+        let mut sheet = Sheet::new("findings", &self.claim, self.currency, &columns);
         for (number, finding) in self.findings()?.into_iter().enumerate() {
             let Finding { expectation, value, holds } = finding;
+            let wanted = |name: &str, value: Option<Decimal>| {
+                value.map(|value| crate::pools::input(name, value, "", "the scenario file"))
+            };
+            let inputs = [wanted("at least", expectation.at_least), wanted("at most", expectation.at_most)];
+            let mut inputs: Vec<_> = inputs.into_iter().flatten().collect();
+            inputs.extend(value.map(|value| crate::pools::input(&expectation.figure, value, "", "figures")));
             let cells = vec![
                 expectation.says.into(),
                 value.into(),
@@ -163,9 +159,77 @@ impl Scenario {
                 expectation.at_most.into(),
                 if holds { "yes" } else { "no" }.into(),
             ];
-            findings.push(format!("{}", number.saturating_add(1)), cells, Vec::new());
+            let why = Why { column: "holds".to_owned(), formula_id: formulas::EXPECTED, inputs };
+            sheet.push(format!("{}", number.saturating_add(1)), cells, vec![why]);
         }
-        findings.notes.clone_from(&self.conclusion);
-        Ok(vec![figures, findings])
+        sheet.notes.clone_from(&self.conclusion);
+        sheet.notes.extend(
+            self.facts
+                .iter()
+                .map(|fact| format!("Fact: {}: {} ({}, {})", fact.name, fact.value, fact.source, fact.date)),
+        );
+        Ok(sheet)
+    }
+
+    /// What owning saves, a row an offer and a column a share of hours in use; `None` without offers.
+    fn savings(&self, figures: &[Found]) -> Option<Sheet> {
+        let of = |found: &&Found| found.figure.id == "saving" && found.offer.is_some();
+        let mut shares: Vec<Decimal> =
+            figures.iter().filter(of).filter_map(|found| found.utilization).collect();
+        shares.sort_unstable();
+        shares.dedup();
+        let percent = |share: Decimal| share.saturating_mul(Decimal::ONE_HUNDRED).normalize();
+        let names: Vec<String> = shares.iter().map(|share| format!("at {} %", percent(*share))).collect();
+        let mut columns = vec![("offer", "")];
+        columns.extend(names.iter().map(|name| (name.as_str(), "% saved")));
+        let title = "What owning saves of a useful hour, by share of hours in use";
+        let mut sheet = Sheet::new("saving", title, self.currency, &columns);
+        for offer in &self.offers {
+            let found = |share: &Decimal| {
+                let fits = |found: &&Found| {
+                    found.utilization == Some(*share) && found.offer.as_ref() == Some(&offer.name)
+                };
+                figures.iter().filter(of).find(fits)
+            };
+            let mut cells: Vec<Cell> = vec![offer.name.as_str().into()];
+            let mut why = Vec::new();
+            for (share, name) in shares.iter().zip(&names) {
+                let figure = found(share).map(|found| &found.figure);
+                let saving = figure.and_then(|figure| figure.value);
+                cells.push(saving.map(|saving| crate::decimal::round(percent(saving), 1)).into());
+                why.extend(figure.map(|figure| Why {
+                    column: name.clone(),
+                    formula_id: figure.formula_id,
+                    inputs: figure.inputs.clone(),
+                }));
+            }
+            sheet.push(&offer.name, cells, why);
+        }
+        (!shares.is_empty()).then_some(sheet)
+    }
+
+    fn all(&self, figures: Vec<Found>) -> Sheet {
+        let offered = figures.iter().any(|found| found.offer.is_some());
+        let mut columns = vec![("figure", "")];
+        if offered {
+            columns.extend([("offer", ""), ("in use", "%")]);
+        }
+        columns.extend([("value", ""), ("unit", "")]);
+        let mut sheet = Sheet::new("figures", "All figures", self.currency, &columns);
+        for Found { offer, utilization, figure } in figures {
+            let mut id = figure.id.clone();
+            let mut cells: Vec<Cell> = vec![figure.label.as_str().into()];
+            if offered {
+                cells.push(offer.clone().unwrap_or_default().into());
+                cells.push(utilization.map(|share| share.saturating_mul(Decimal::ONE_HUNDRED)).into());
+                for part in offer.into_iter().chain(utilization.map(|share| share.to_string())) {
+                    id = format!("{id}/{part}");
+                }
+            }
+            cells.extend([figure.value.into(), Cell::from(figure.unit.as_str())]);
+            let column = "value".to_owned();
+            sheet.push(id, cells, vec![Why { column, formula_id: figure.formula_id, inputs: figure.inputs }]);
+        }
+        sheet
     }
 }

@@ -28,24 +28,25 @@ fn facts(asset: &Asset) -> Vec<Input> {
     facts
 }
 
-/// Book, tax and economic value of one asset, a row a month.
-pub fn books(asset: &Asset, rows: &[BooksOfMonth]) -> Result<Sheet, TcoError> {
-    let code = asset.cost.currency.code();
+/// Book, tax and economic value side by side, a row an asset and month; values are those at its end.
+pub fn books(assets: &[AssetSums<'_>], currency: Currency) -> Result<Sheet, TcoError> {
+    let code = currency.code();
     let columns = [
+        ("asset", ""),
         ("month", ""),
         ("depreciation", code),
-        ("other charges", code),
+        ("other", code),
         ("book value", code),
-        ("tax deduction", code),
+        ("deduction", code),
         ("tax basis", code),
-        ("book over tax", code),
-        ("economic value", code),
+        ("over tax", code),
+        ("economic", code),
         ("stranded", code),
     ];
-    let title = format!("Books of {}", asset.serial);
-    let mut sheet = Sheet::new(&format!("books/{}", asset.serial), &title, asset.cost.currency, &columns);
-    for row in rows {
+    let mut sheet = Sheet::new("books", "Book, tax and economic value, month by month", currency, &columns);
+    for (asset, row) in assets.iter().flat_map(|of| of.rows.iter().map(|row| (of.asset, row))) {
         let cells: Vec<Cell> = vec![
+            asset.serial.as_str().into(),
             row.month.to_string().into(),
             row.depreciation.into(),
             row.other_charges.into(),
@@ -53,31 +54,34 @@ pub fn books(asset: &Asset, rows: &[BooksOfMonth]) -> Result<Sheet, TcoError> {
             row.tax_deduction.into(),
             row.tax_basis.into(),
             row.book_over_tax.into(),
-            row.economic_value.map(|value| asset.cost.currency.round(value)).into(),
-            row.stranded.map(|value| asset.cost.currency.round(value)).into(),
+            row.economic_value.map(|value| currency.round(value)).into(),
+            row.stranded.map(|value| currency.round(value)).into(),
         ];
-        let why = |column: &str, formula_id, inputs| Why { column: column.to_owned(), formula_id, inputs };
-        let mut all = vec![why("depreciation", asset.formula(), facts(asset))];
-        if let Some(basis) = row.tax_basis {
-            let left = input("tax basis at the end of the month", basis, code, "tax book");
-            all.push(why("tax deduction", formulas::MACRS, vec![left]));
-        }
-        if let Some(value) = row.economic_value {
-            all.push(why(
-                "economic value",
-                formulas::ECONOMIC,
-                vec![input("value", value, code, "rents to come")],
-            ));
-            let both = vec![
-                input("book value", row.net_book_value, code, "book"),
-                input("economic value", value, code, "rents to come"),
-            ];
-            all.push(why("stranded", formulas::STRANDED, both));
-        }
-        sheet.push(row.month.to_string(), cells, all);
+        sheet.push(format!("{}/{}", asset.serial, row.month), cells, reasons(asset, row));
     }
-    sheet.notes.push("Not tax advice.".to_owned());
+    sheet.notes.push(
+        "Other: impairments less reversals, losses less gains of disposals. Over tax: book value above the tax \
+         basis. Not tax advice."
+            .to_owned(),
+    );
     Ok(sheet)
+}
+
+fn reasons(asset: &Asset, row: &BooksOfMonth) -> Vec<Why> {
+    let code = asset.cost.currency.code();
+    let why = |column: &str, formula_id, inputs| Why { column: column.to_owned(), formula_id, inputs };
+    let mut all = vec![why("depreciation", asset.formula(), facts(asset))];
+    if let Some(basis) = row.tax_basis {
+        let left = input("tax basis at the end of the month", basis, code, "tax book");
+        all.push(why("deduction", formulas::MACRS, vec![left]));
+    }
+    if let Some(value) = row.economic_value {
+        let worth = input("value", value, code, "rents to come and resale: economic of the asset");
+        all.push(why("economic", formulas::ECONOMIC, vec![worth.clone()]));
+        let book = input("book value", row.net_book_value, code, "book");
+        all.push(why("stranded", formulas::STRANDED, vec![book, worth]));
+    }
+    all
 }
 
 /// Useful lives of one asset, a row a life.
@@ -127,10 +131,10 @@ pub fn register_of(assets: &[AssetSums<'_>], currency: Currency) -> Result<Sheet
         ("asset", ""),
         ("cost", code),
         ("depreciation", code),
-        ("other charges", code),
+        ("other", code),
         ("book value", code),
         ("tax basis", code),
-        ("economic value", code),
+        ("economic", code),
         ("stranded", code),
     ];
     let mut sheet = Sheet::new("register", "Every asset, and its three books at the end", currency, &columns);

@@ -21,7 +21,7 @@ pub fn offers(model: &str, judged: &[(Case, Verdict)]) -> Result<Sheet, TcoError
         return crate::finance::refuse("the comparison", "number of offers", &0, "at least one");
     };
     let code = first.currency.code();
-    let hourly = format!("{code}/GPU-hour");
+    let hourly = format!("{code}/hour");
     let yearly = format!("{code}/year");
     let columns = [
         ("offer", ""),

@@ -14,7 +14,7 @@ fn all(formula_id: Formula, inputs: Vec<Input>) -> Vec<Why> {
 }
 
 /// One lever at a time, the largest swing first.
-pub fn tornado(swings: &[Swing], by: Decimal, currency: Currency) -> Sheet {
+pub fn tornado(name: &str, swings: &[Swing], by: Decimal, currency: Currency) -> Sheet {
     let code = currency.code();
     let columns = [
         ("lever", ""),
@@ -26,10 +26,10 @@ pub fn tornado(swings: &[Swing], by: Decimal, currency: Currency) -> Sheet {
         ("decides", ""),
     ];
     let title = format!(
-        "What owning gains, each lever moved by {} %",
+        "What owning {name} gains, each lever moved by {} %",
         (by.saturating_mul(Decimal::ONE_HUNDRED)).normalize()
     );
-    let mut sheet = Sheet::new("tornado", &title, currency, &columns);
+    let mut sheet = Sheet::new(&format!("tornado/{name}"), &title, currency, &columns);
     for swing in swings {
         let cells = vec![
             swing.lever.name().into(),
@@ -51,13 +51,13 @@ pub fn tornado(swings: &[Swing], by: Decimal, currency: Currency) -> Sheet {
 }
 
 /// The spread of the advantage of owning, with the seed that it can be found again by.
-pub fn quantiles(of: &Quantiles, by: Decimal, currency: Currency) -> Sheet {
+pub fn quantiles(name: &str, of: &Quantiles, by: Decimal, currency: Currency) -> Sheet {
     let code = currency.code();
     let mut sheet = Sheet::new(
-        "quantiles",
-        "What owning gains, all levers drawn at once",
+        &format!("quantiles/{name}"),
+        &format!("What owning {name} gains, all levers drawn at once"),
         currency,
-        &[("quantile", ""), ("advantage", code)],
+        &[("quantile", ""), ("owning gains", code)],
     );
     for (name, value) in [("P10", of.p10), ("P50", of.p50), ("P90", of.p90)] {
         let inputs = vec![
@@ -72,12 +72,12 @@ pub fn quantiles(of: &Quantiles, by: Decimal, currency: Currency) -> Sheet {
     sheet
 }
 
-/// The best split, a row a figure.
-pub fn split(split: &Split, currency: Currency) -> Sheet {
+/// The best split for the load of a model, a row a figure.
+pub fn split(model: &str, split: &Split, currency: Currency) -> Sheet {
     let code = currency.code();
     let mut sheet = Sheet::new(
-        "split",
-        "Own the base, rent the peaks",
+        &format!("split/{model}"),
+        &format!("{model}: own the base, rent the peaks"),
         currency,
         &[("figure", ""), ("value", ""), ("unit", "")],
     );
@@ -124,8 +124,11 @@ pub fn split(split: &Split, currency: Currency) -> Sheet {
     }
     let weeks = split.hours_measured.checked_div(168).unwrap_or_default();
     sheet.notes.push(format!(
-        "Drawn from {weeks} measured weeks, 200 times (seed {}): between {} and {} GPUs in eight of ten years.",
-        split.seed, split.own_p10, split.own_p90
+        "Drawn from {weeks} measured {}, 200 times (seed {}): between {} and {} GPUs in eight of ten years.",
+        if weeks == 1 { "week" } else { "weeks" },
+        split.seed,
+        split.own_p10,
+        split.own_p90
     ));
     if weeks < 4 {
         sheet.notes.push("Less than four weeks were measured: a season may be missing.".to_owned());

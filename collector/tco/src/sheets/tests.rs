@@ -24,10 +24,10 @@ fn books_and_lives_are_sheets() {
     let (first, last) = (Month { year: 2024, month: 1 }, Month { year: 2024, month: 3 });
     let values = [(last, Decimal::new(1_234_567, 3))];
     let rows = side_by_side(&book, None, &values, &calendar, (first, last), 2).unwrap();
-    let sheet = books(&asset, &rows).unwrap();
+    let sheet = books(&[AssetSums { asset: &asset, rows }], Currency::EUR).unwrap();
     sound(&sheet);
-    assert_eq!(sheet.rows[2].cells[7], Cell::Number(Decimal::new(123_457, 2)));
-    assert_eq!(sheet.rows[0].cells[4], Cell::Empty(()));
+    assert_eq!(sheet.rows[2].cells[8], Cell::Number(Decimal::new(123_457, 2)));
+    assert_eq!(sheet.rows[0].cells[5], Cell::Empty(()));
     let table = life_table(&asset, &calendar, 3..=7, Decimal::from(50_000)).unwrap();
     let lives = lives(&asset, &table);
     sound(&lives);
@@ -43,7 +43,7 @@ fn a_split_says_how_sure_it_is() {
         rent_per_hour: Decimal::TWO,
     };
     let found = crate::decide::best_split(&[4; 336], prices, 11).unwrap();
-    let sheet = split(&found, Currency::USD);
+    let sheet = split("H100", &found, Currency::USD);
     sound(&sheet);
     assert!(sheet.notes[0].contains("between 4 and 4 GPUs in eight of ten years"), "{:?}", sheet.notes);
     assert!(sheet.notes[1].starts_with("Less than four weeks"));

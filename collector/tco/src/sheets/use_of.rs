@@ -17,12 +17,12 @@ fn percent(share: Option<Decimal>) -> Cell {
 /// Owners or cost centres, with idle time apart.
 pub fn showback(of: &Showback) -> Result<Sheet, TcoError> {
     let code = of.currency.code();
-    let per_hour = format!("{code}/GPU-hour");
+    let per_hour = format!("{code}/hour");
     let columns = [
         ("owner", ""),
         ("GPU time", "hours"),
         ("active", "hours"),
-        ("held idle", "hours"),
+        ("held", "hours"),
         ("energy", "kWh"),
         ("in use", code),
         ("idle", code),
@@ -133,7 +133,10 @@ pub fn utilization(statement: &Statement) -> Result<Sheet, TcoError> {
     sheet.simulated = statement.simulated;
     let groups = statement.groups.iter();
     let groups = groups.map(|of| (of.name.as_str(), Some(of.gpus), of.hours, of.energy_kwh, of.carbon_kg));
-    let all = ("total", None, statement.hours, statement.energy_kwh, statement.carbon_kg);
+    // A GPU is of one model, node and site, and of many months and owners.
+    let once = matches!(statement.by, GroupBy::Model | GroupBy::Node | GroupBy::Site);
+    let gpus = once.then(|| statement.groups.iter().map(|of| of.gpus).fold(0, u64::saturating_add));
+    let all = ("total", gpus, statement.hours, statement.energy_kwh, statement.carbon_kg);
     for (name, gpus, hours, energy, carbon) in groups.chain([all]) {
         let states = [
             ("active", hours.active),
