@@ -12,12 +12,14 @@ use crate::collect::gpu::keeper::{Keeper, Pauses};
 use crate::collect::gpu::nvml::NvmlOpener;
 use crate::collect::gpu::roster::{Roster, WorkloadFactory};
 use crate::collect::host::HostSource;
+use crate::collect::kernel_log::{self, KMSG};
 use crate::collect::workload::allocation::Board;
 use crate::collect::workload::owners::GpuOwners;
 use crate::collect::workload::process::ProcessOwners;
 use crate::collect::workload::watch::{self, Schedulers};
-use crate::config::Config;
-use crate::events::{Counters, SampleRefused, Stopped};
+use crate::config::{Config, ConfigError};
+use crate::events::{ConfigChanged, ConfigRefused, Counters, SampleRefused, Stopped};
+use crate::pause::Desk;
 use crate::record::{Identity, RecordError, Recorder, RecorderOptions, SpoolHandle};
 use crate::sample::{SETTLE, Sample, Sampler};
 use crate::upload::{self, Credentials, UplinkConfig, UplinkEvents, UploadError};
@@ -65,13 +67,63 @@ fn start(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
     move |source| RunError::Start { what, source }
 }
 
-/// Runs until a signal ends it.
+/// The signals that a person or the service manager sends.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// How a run of all parts came to its end.
+enum Ended {
+    /// A signal ended it.
+    Stopped,
+    /// It goes on with this configuration.
+    Reloaded(Box<Config>),
+}
+
+/// Runs with this configuration until a signal ends it.
 pub fn run(config: &Config) -> Result<(), RunError> {
+    run_reloading(config, || Ok(config.clone()))
+}
+
+/// The same, and reads the configuration again with `reload` on SIGHUP: where it differs, all parts are
+/// drained as at the end and started anew with it, within a second or two.
+pub fn run_reloading(
+    config: &Config,
+    reload: impl Fn() -> Result<Config, ConfigError>,
+) -> Result<(), RunError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(start("the runtime"))?;
     let ended = runtime.block_on(async {
-        let app = App::build(config)?;
-        app.run().await
+        // First of all: from here on a signal drains instead of killing.
+        let mut signals = Signals::new().map_err(start("signal handling"))?;
+        let mut config = Box::new(config.clone());
+        let mut app = App::build(&config)?;
+        loop {
+            let Ended::Reloaded(new) = app.run(&mut signals, &config, &reload).await? else { return Ok(()) };
+            app = match App::build(&new) {
+                Ok(app) => {
+                    config = new;
+                    ConfigChanged.emit();
+                    app
+                }
+                Err(error) => {
+                    ConfigRefused { error: &error }.emit();
+                    App::build(&config)?
+                }
+            };
+        }
     });
     // A thread that hangs on the disk is not waited for.
     runtime.shutdown_background();
@@ -80,9 +132,6 @@ pub fn run(config: &Config) -> Result<(), RunError> {
 
 /// All parts, running.
 struct App {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
     counters: Arc<Counters>,
     stop: CancellationToken,
     sampler: JoinHandle<()>,
@@ -97,10 +146,6 @@ struct App {
 
 impl App {
     fn build(config: &Config) -> Result<Self, RunError> {
-        // First of all: from here on a signal drains instead of killing.
-        let terminate = signal(SignalKind::terminate()).map_err(start("signal handling"))?;
-        let interrupt = signal(SignalKind::interrupt()).map_err(start("signal handling"))?;
-        let hangup = signal(SignalKind::hangup()).map_err(start("signal handling"))?;
         let counters = Arc::<Counters>::default();
         let options = RecorderOptions {
             cap_bytes: config.spool_bytes_max,
@@ -117,8 +162,9 @@ impl App {
         let flushed = spawn_recorder(recorder, waiting, Arc::clone(&counters))?;
 
         let stop = CancellationToken::new();
-        let (mut sampler, board) = build_sampler(config, Arc::clone(&counters), stop.clone())
+        let (sampler, board) = build_sampler(config, Arc::clone(&counters), stop.clone())
             .map_err(start("the threads that ask for GPUs and their holders"))?;
+        let mut sampler = sampler.with_desk(Desk::of(&config.spool_dir));
         let stopping = stop.clone();
         let watched = sd_notify::watchdog_enabled().is_some();
         let body = move || {
@@ -146,36 +192,41 @@ impl App {
         let uplink = upload::run(uplink_config, spool.clone(), Arc::clone(&link), uplink_stop.clone());
         let uplink = tokio::spawn(uplink);
         tracing::info!(node = %config.node, collector = config.collector.uri(), version = env!("CARGO_PKG_VERSION"), "started");
-        Ok(Self {
-            terminate,
-            interrupt,
-            hangup,
-            counters,
-            stop,
-            sampler,
-            flushed,
-            spool,
-            credentials,
-            link,
-            uplink,
-            uplink_stop,
-        })
+        Ok(Self { counters, stop, sampler, flushed, spool, credentials, link, uplink, uplink_stop })
     }
 
-    async fn run(mut self) -> Result<(), RunError> {
+    async fn run(
+        mut self,
+        signals: &mut Signals,
+        config: &Config,
+        reload: &impl Fn() -> Result<Config, ConfigError>,
+    ) -> Result<Ended, RunError> {
         tell_manager(&NotifyState::Ready);
+        let mut ended = Ended::Stopped;
         let failed = loop {
             tokio::select! {
                 biased;
-                _ = self.terminate.recv() => break None,
-                _ = self.interrupt.recv() => break None,
-                _ = self.hangup.recv() => self.credentials.iter().for_each(Credentials::look),
+                _ = signals.terminate.recv() => break None,
+                _ = signals.interrupt.recv() => break None,
+                _ = signals.hangup.recv() => {
+                    self.credentials.iter().for_each(Credentials::look);
+                    match reload() {
+                        Ok(new) if new == *config => {}
+                        Ok(new) => {
+                            ended = Ended::Reloaded(Box::new(new));
+                            break None;
+                        }
+                        Err(error) => ConfigRefused { error: &error }.emit(),
+                    }
+                }
                 ended = &mut self.uplink => break Some(uplink_failure(ended)),
                 // The recorder ends only when the sampler has.
                 _ = &mut self.flushed => return Err(RunError::Thread("takes or records samples")),
             }
         };
-        tell_manager(&NotifyState::Stopping);
+        if matches!(ended, Ended::Stopped) {
+            tell_manager(&NotifyState::Stopping);
+        }
         self.stop_sampling();
         let flushed = match tokio::time::timeout(RECORD_PATIENCE, &mut self.flushed).await {
             Ok(Ok(written)) => written.map_err(RunError::Flush),
@@ -187,7 +238,7 @@ impl App {
             return Err(error);
         }
         self.end_uplink().await;
-        flushed
+        flushed.map(|()| ended)
     }
 
     fn stop_sampling(&self) {
@@ -201,7 +252,10 @@ impl App {
             let _ = tokio::time::timeout(UPLINK_PATIENCE, self.spool.drained()).await;
         }
         self.uplink_stop.cancel();
-        let _ = tokio::time::timeout(UPLINK_PATIENCE, self.uplink).await;
+        let sending = self.uplink.abort_handle();
+        if tokio::time::timeout(UPLINK_PATIENCE, self.uplink).await.is_err() {
+            sending.abort();
+        }
         // A spool that was sent whole is empty then, and free for any node. Else it stays as it is.
         let _ = self.spool.on_disk(gpuledger_spool::Spool::close_segment).await;
         Stopped { waiting_batches: self.spool.waiting_batches() }.emit(&self.counters);
@@ -228,8 +282,9 @@ pub fn build_sampler(
         kubelet_socket: config.kubelet_socket.clone(),
         cgroup_path: config.cgroup_path.clone(),
     };
-    let board = watch::start(schedulers, Arc::clone(&counters), stop)?;
+    let board = watch::start(schedulers, Arc::clone(&counters), stop.clone())?;
     let roster = Roster::new(keeper, owners(config, board.clone()), Arc::clone(&counters));
+    kernel_log::start(KMSG.as_ref(), roster.xids(), stop)?;
     let host = HostSource::new();
     let facts = host.describe();
     let host = (Box::new(host) as Box<_>, facts);

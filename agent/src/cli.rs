@@ -2,8 +2,11 @@
 //!
 //! Exit codes: 0 done, 2 wrong use or configuration (nothing was started), 3 failed at run time.
 
+use crate::clock::WallClock;
 use crate::config::keys::{Key, example_file};
+use crate::config::quantity::duration_ms;
 use crate::config::{Config, ConfigError, DEFAULT_FILE, Given, NVML_LIBRARY_ENV, Origin};
+use crate::pause::{self, Desk};
 use crate::{app, probe, upload};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -35,6 +38,17 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
+    /// Makes the running agent give up the GPU driver, to reset a GPU, change MIG or upgrade the driver.
+    ///
+    /// Returns when nothing of the agent has the driver open any more. Host readings go on; the time of the
+    /// GPUs is unmonitored, and their energy is counted when they are back.
+    Pause {
+        /// The agent takes the driver back by itself after this time: 1s to 24h.
+        #[arg(long = "for", value_name = "TIME", default_value = pause::DEFAULT)]
+        time: String,
+    },
+    /// Ends a pause before its time.
+    Resume,
     /// Checks the configuration and shows what is in force and where it comes from.
     CheckConfig {
         /// Prints an example file with every key and its default instead.
@@ -50,7 +64,7 @@ enum Format {
 }
 
 /// Each overrides the key of the same name in the configuration file.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Settings")]
 struct Settings {
     /// Configuration file; /etc/gpuledger/agent.toml, if it is there, by default.
@@ -159,6 +173,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Command::CheckConfig { example: true } = arguments.command {
         return print(&example_file());
     }
+    let settings = arguments.settings.clone();
     let given = match arguments.settings.resolve() {
         Ok(given) => given,
         Err(error) => return fail(WRONG_USE, &error),
@@ -169,11 +184,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match arguments.command {
         Command::Run => {
-            log_to_stderr(&config);
+            let set_level = log_to_stderr(&config);
             for warning in config.warnings() {
                 tracing::warn!("{warning}");
             }
-            match app::run(&config) {
+            let reload = || {
+                let config = Config::validate(&settings.clone().resolve()?)?;
+                set_level(&config);
+                Ok(config)
+            };
+            match app::run_reloading(&config, reload) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error @ app::RunError::OtherNode(_)) => fail(WRONG_USE, &error),
                 Err(error) => fail(FAILED, &error),
@@ -184,7 +204,25 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(report) => print(&report.table()),
             Err(error) => fail(FAILED, &error),
         },
+        Command::Pause { time } => begin_pause(&config, &time),
+        Command::Resume => match Desk::of(&config.spool_dir).resume() {
+            Ok(()) => print("resumed: the agent opens the GPU driver again\n"),
+            Err(error) => fail(FAILED, &error),
+        },
         Command::CheckConfig { .. } => check_config(&config, &given),
+    }
+}
+
+fn begin_pause(config: &Config, time: &str) -> ExitCode {
+    let time_ms = match duration_ms(time, 1_000..=pause::LONGEST_MS) {
+        Ok(time_ms) => time_ms,
+        Err(message) => return fail(WRONG_USE, &format!("flag --for: {message}")),
+    };
+    match Desk::of(&config.spool_dir).pause(WallClock::system().now_ms().saturating_add(time_ms)) {
+        Ok(()) => print(&format!(
+            "paused for {time}: the agent has let go of the GPU driver (end it before with: gpuledger-agent resume)\n"
+        )),
+        Err(error) => fail(FAILED, &error),
     }
 }
 
@@ -207,14 +245,21 @@ fn check_config(config: &Config, given: &Given) -> ExitCode {
     print(&given.in_force())
 }
 
-fn log_to_stderr(config: &Config) {
-    let filter = EnvFilter::new(format!("warn,gpuledger_agent={0},gpuledger_spool={0}", config.log_level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+/// Begins to log, and gives what changes the level.
+fn log_to_stderr(config: &Config) -> impl Fn(&Config) + use<> {
+    let filter = |config: &Config| {
+        EnvFilter::new(format!("warn,gpuledger_agent={0},gpuledger_spool={0}", config.log_level))
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter(config))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .with_target(false)
-        .init();
+        .with_filter_reloading();
+    let handle = log.reload_handle();
+    log.init();
+    // It fails only when logging has ended, which it does with the program.
+    move |config| drop(handle.reload(filter(config)))
 }
 
 fn print(text: &str) -> ExitCode {

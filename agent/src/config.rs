@@ -9,7 +9,7 @@
 mod address;
 mod file;
 pub mod keys;
-mod quantity;
+pub mod quantity;
 
 pub use address::CollectorAddress;
 pub use file::{ConfigError, Given, Origin};

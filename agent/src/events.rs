@@ -183,6 +183,60 @@ impl SchedulerAnswers {
     }
 }
 
+/// The driver is given up for somebody else, or taken back.
+#[derive(Debug)]
+pub struct PauseChanged {
+    /// Until when, where it is given up.
+    pub until_ms: Option<u64>,
+}
+
+impl PauseChanged {
+    pub fn emit(self) {
+        if let Some(until_ms) = self.until_ms {
+            info!(
+                until_ms,
+                "paused: the GPU driver is given up; host readings go on, GPU time is unmonitored"
+            );
+        } else {
+            info!("resumed: the GPU driver is opened again");
+        }
+    }
+}
+
+/// Whoever asked for a pause is not told that the driver is free.
+#[derive(Debug)]
+pub struct PauseUnanswered<'a> {
+    pub error: &'a std::io::Error,
+}
+
+impl PauseUnanswered<'_> {
+    pub fn emit(self) {
+        warn!(error = %self.error, "cannot write the answer to a pause into the spool's folder");
+    }
+}
+
+/// A configuration that was read again is in force.
+#[derive(Debug)]
+pub struct ConfigChanged;
+
+impl ConfigChanged {
+    pub fn emit(self) {
+        info!("the configuration was read again and is in force");
+    }
+}
+
+/// A configuration that was read again cannot be used.
+#[derive(Debug)]
+pub struct ConfigRefused<'a> {
+    pub error: &'a dyn std::error::Error,
+}
+
+impl ConfigRefused<'_> {
+    pub fn emit(self) {
+        error!(error = %self.error, "the new configuration is refused; the old one stays in force");
+    }
+}
+
 /// The recorder refused a sample: it does not fit what the collector may be sent.
 #[derive(Debug)]
 pub struct SampleRefused<'a> {

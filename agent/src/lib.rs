@@ -18,6 +18,7 @@ pub mod collect;
 pub mod config;
 pub mod events;
 pub mod meter;
+pub mod pause;
 pub mod probe;
 pub mod record;
 pub mod sample;

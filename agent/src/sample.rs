@@ -6,11 +6,13 @@
 //!
 //! Invariant: a frame has as many devices as the inventory that was handed on last.
 
-use crate::clock::{Clock, Grid};
+use crate::clock::{Clock, Grid, WallClock};
 use crate::collect::gpu::roster::{GpuReport, Roster};
+use crate::collect::power::NodePower;
 use crate::collect::{Readings, Source};
-use crate::events::{Counters, FrameDropped, SampleTaken, SamplesMissed};
+use crate::events::{Counters, FrameDropped, PauseChanged, PauseUnanswered, SampleTaken, SamplesMissed};
 use crate::meter::Meter;
+use crate::pause::Desk;
 use gpuledger_proto::catalogue as metric;
 use gpuledger_proto::frame::{DeviceFrame, Frame, Host, Inventory};
 use gpuledger_proto::reading::{Absence, Reading};
@@ -42,9 +44,14 @@ pub struct Sampler {
     facts: Host,
     roster: Roster,
     meters: Vec<Meter>,
+    power: NodePower,
     /// As handed on last; `None` before the first sample.
     inventory: Option<Inventory>,
     counters: Arc<Counters>,
+    /// Where a pause is asked for; `None` where nobody can ask.
+    desk: Option<Desk>,
+    /// Whether the last answer could not be written.
+    unanswered: bool,
 }
 
 impl Sampler {
@@ -55,7 +62,21 @@ impl Sampler {
         roster: Roster,
         counters: Arc<Counters>,
     ) -> Self {
-        Self { clock, interval_ms, host, facts, roster, meters: Vec::new(), inventory: None, counters }
+        let power = NodePower::new(meter_gap_ms(interval_ms), facts.cpus);
+        let meters = Vec::new();
+        Self {
+            clock,
+            interval_ms,
+            host,
+            facts,
+            roster,
+            meters,
+            power,
+            inventory: None,
+            counters,
+            desk: None,
+            unanswered: false,
+        }
     }
 
     /// The GPUs behind the samples.
@@ -68,28 +89,72 @@ impl Sampler {
         self.roster.settle(SETTLE);
     }
 
+    /// Looks at this desk, with every sample, for somebody who wants the driver for himself.
+    #[must_use]
+    pub fn with_desk(mut self, desk: Desk) -> Self {
+        self.desk = Some(desk);
+        self.obey();
+        self
+    }
+
+    /// Gives the driver up or takes it back, as it is wanted.
+    fn obey(&mut self) {
+        let Some(desk) = &self.desk else { return };
+        let clock = Arc::clone(&self.clock);
+        let wanted = desk.wanted(&WallClock::of(move || clock.now().wall_ms));
+        let was_paused = self.roster.is_paused();
+        match wanted {
+            Some(_) => self.roster.pause(),
+            None => self.roster.resume(),
+        }
+        let released = wanted.filter(|_| self.roster.is_released());
+        // The answer begins when the driver is free and ends with the pause.
+        if desk.answered() != released {
+            let written = desk.answer(released);
+            if let Some(error) = written.as_ref().err().filter(|_| !self.unanswered) {
+                PauseUnanswered { error }.emit();
+            }
+            self.unanswered = written.is_err();
+        }
+        if was_paused != wanted.is_some() {
+            PauseChanged { until_ms: wanted }.emit();
+        }
+    }
+
     /// Takes one sample now.
     pub fn sample(&mut self) -> Sample {
         let stamp = self.clock.now();
         let wait_ms = (self.interval_ms * DEADLINE_PER_MILLE / 1_000).min(DEADLINE_MS_MAX);
         let deadline = Instant::now() + Duration::from_millis(wait_ms);
         self.roster.begin();
-        let mut devices = vec![self.read_host()];
-        for (position, report) in self.roster.finish(deadline).into_iter().enumerate() {
-            if position == self.meters.len() {
-                self.meters.push(Meter::new(METER_GAP_MS.max(self.interval_ms * 2)));
+        let paused = self.roster.is_paused();
+        let mut node = self.read_host();
+        let reports = self.roster.finish(deadline);
+        self.power.complete(&mut node, power_of_all(&reports), stamp.boot_ms);
+        let mut devices = vec![DeviceFrame { readings: node.into_values(), holding: None }];
+        for (position, report) in reports.into_iter().enumerate() {
+            let meter = Meter::new(meter_gap_ms(self.interval_ms));
+            match self.meters.get_mut(position) {
+                None => self.meters.push(meter),
+                // Another GPU in the place of one that is gone: its energy begins with it.
+                Some(old) if self.roster.is_new(position) => *old = meter,
+                Some(_) => {}
             }
-            devices.push(gpu_frame(report, &mut self.meters[position], stamp.boot_ms));
+            let mut frame = gpu_frame(report, &mut self.meters[position], stamp.boot_ms);
+            if paused {
+                unmonitored(&mut frame);
+            }
+            devices.push(frame);
         }
         SampleTaken.emit(&self.counters);
         Sample { inventory: self.changed_inventory(), frame: Frame { stamp, devices } }
     }
 
-    fn read_host(&mut self) -> DeviceFrame {
+    fn read_host(&mut self) -> Readings {
         let mut readings = Readings::default();
         // The host source has no fault of the whole host: what it can't read, it says one by one.
         let _ = self.host.read(&mut readings);
-        DeviceFrame { readings: readings.into_values(), holding: None }
+        readings
     }
 
     fn changed_inventory(&mut self) -> Option<Inventory> {
@@ -110,6 +175,7 @@ impl Sampler {
                 self.clock.sleep_until(grid.due_ms());
                 continue;
             }
+            self.obey();
             let sample = self.sample();
             match out.try_send(sample) {
                 Ok(()) => {}
@@ -135,6 +201,29 @@ fn gpu_frame(report: GpuReport, meter: &mut Meter, boot_ms: u64) -> DeviceFrame 
     readings.put(metric::GPU_UP, Reading::Value(i64::from(up)));
     readings.put(metric::GPU_ENERGY_INTEGRATED, energy);
     DeviceFrame { readings: readings.into_values(), holding: Some(holding) }
+}
+
+/// A GPU that we do not look at is neither up nor down.
+fn unmonitored(frame: &mut DeviceFrame) {
+    if let Ok(at) = frame.readings.binary_search_by_key(&metric::GPU_UP, |reading| reading.0) {
+        frame.readings[at].1 = Reading::Absent(Absence::Stale);
+    }
+}
+
+fn meter_gap_ms(interval_ms: u64) -> u64 {
+    METER_GAP_MS.max(interval_ms * 2)
+}
+
+/// The power of all GPUs together: of every one, or of none.
+fn power_of_all(reports: &[GpuReport]) -> Reading<i64> {
+    let mut sum: i64 = 0;
+    for report in reports {
+        match power(&report.readings) {
+            Reading::Value(power_mw) => sum = sum.saturating_add(power_mw),
+            absent @ Reading::Absent(_) => return absent,
+        }
+    }
+    Reading::Value(sum)
 }
 
 /// The power to integrate: the average where there is one, since it misses nothing in between.

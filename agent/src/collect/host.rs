@@ -1,9 +1,13 @@
-//! The host's own readings: CPU, memory, disk, network, and the agent's resident memory.
+//! The host's own readings: CPU, memory, disk, network, load, RAPL's energy counters, what slower sensors told
+//! last, and the agent's resident memory.
 //!
 //! Only what is asked for is refreshed. Counters are the kernel's since boot; the sum over
 //! interfaces or disks falls when one of them goes, which is a reset like any other.
 
+use super::power::rapl::{Domain, POWERCAP, Rapl};
+use super::power::sensors::{HWMON, Sensors};
 use super::{Readings, Source, gpu::Fault};
+use crate::clock::{Clock, SystemClock};
 use gpuledger_proto::catalogue as metric;
 use gpuledger_proto::frame::Host;
 use gpuledger_proto::reading::{Absence, Reading};
@@ -22,6 +26,9 @@ pub struct HostSource {
     system: Option<System>,
     disks: Option<Disks>,
     networks: Option<Networks>,
+    rapl: Rapl,
+    /// `None` where the system has no thread left for them.
+    sensors: Option<Sensors>,
     /// The share of busy CPU time is a difference of two readings.
     read_before: bool,
 }
@@ -35,6 +42,8 @@ impl HostSource {
             system: System::new_with_specifics(kinds).ok(),
             disks: Disks::new().ok(),
             networks: Networks::new().ok(),
+            rapl: Rapl::new(Path::new(POWERCAP)),
+            sensors: Sensors::start(HWMON.into()).ok(),
             read_before: false,
         }
     }
@@ -85,6 +94,26 @@ impl HostSource {
         put_pair(readings, metric::NODE_DISK_READ, metric::NODE_DISK_WRITTEN, sums);
     }
 
+    fn read_power(&mut self, readings: &mut Readings) {
+        let boot_ms = SystemClock.now().boot_ms;
+        for (id, domain) in [
+            (metric::NODE_ENERGY_CPU, Domain::Package),
+            (metric::NODE_ENERGY_MEMORY, Domain::Memory),
+            (metric::NODE_ENERGY_PLATFORM, Domain::Platform),
+        ] {
+            readings.put_int(id, self.rapl.read(domain, boot_ms));
+        }
+        let Some(told) = self.sensors.as_ref().map(Sensors::read) else {
+            readings.put(metric::NODE_POWER, Reading::Absent(Absence::Failed));
+            return;
+        };
+        readings.put(metric::NODE_POWER, told.power_mw);
+        if let Some(source) = told.source {
+            readings.put(metric::NODE_POWER_SOURCE, Reading::Value(source as i64));
+        }
+        readings.put(metric::NODE_TEMPERATURE_CPU, told.temperature_cpu_mc);
+    }
+
     fn read_networks(&mut self, readings: &mut Readings) {
         let sums = self.networks.as_mut().and_then(|networks| {
             networks.refresh(true);
@@ -106,6 +135,8 @@ impl Source for HostSource {
         self.read_system(readings);
         self.read_disks(readings);
         self.read_networks(readings);
+        self.read_power(readings);
+        readings.put(metric::NODE_LOAD, load());
         readings.put_int(metric::NODE_AGENT_MEMORY, resident_bytes(Path::new(OWN_STATUS)));
         self.read_before = true;
         Ok(())
@@ -140,6 +171,19 @@ fn ppm(percent: f32) -> Result<i64, Absence> {
     }
     #[allow(clippy::cast_possible_truncation, reason = "between 0 and 1,000,000, as just checked")]
     Ok((f64::from(percent) * 10_000.0).round() as i64)
+}
+
+/// The kernel's first figure, which it gives with two decimals.
+fn load() -> Reading<i64> {
+    let text = std::fs::read_to_string("/proc/loadavg").map_err(|_| Absence::Failed);
+    text.and_then(|text| parse_load(&text).ok_or(Absence::Failed)).into()
+}
+
+/// `0.52 0.58 0.59 1/1234 5678` in millionths.
+fn parse_load(text: &str) -> Option<i64> {
+    let (whole, part) = text.split(' ').next()?.split_once('.')?;
+    let hundredths: i64 = part.parse().ok().filter(|_| part.len() == 2)?;
+    whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(hundredths * 10_000)
 }
 
 /// `VmRSS:      5120 kB`
@@ -185,6 +229,13 @@ mod tests {
         let mut readings = Readings::default();
         put_pair(&mut readings, metric::NODE_DISK_READ, metric::NODE_DISK_WRITTEN, None);
         assert_eq!(readings.get(metric::NODE_DISK_READ), Some(Reading::Absent(Absence::Unsupported)));
+    }
+
+    #[test]
+    fn the_load_is_read_exactly_and_nonsense_is_none() {
+        assert_eq!(parse_load("12.05 0.58 0.59 1/1234 5678\n"), Some(12_050_000));
+        assert_eq!(parse_load("12 0.58"), None);
+        assert_eq!(parse_load("1.5 0.58"), None);
     }
 
     #[test]

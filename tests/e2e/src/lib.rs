@@ -12,6 +12,7 @@
 //! - [`peer`]: a peer that speaks the protocol by hand;
 //! - [`secure`]: a collector and agents that know each other by certificates;
 //! - [`receiver`]: real receivers of remote write;
+//! - [`spooled`]: what an agent has left in its spool;
 //! - [`parts`]: what `tests/parts` has put in place.
 //!
 //! Tests return `anyhow::Result<()>`; nothing here panics.
@@ -27,5 +28,6 @@ pub mod peer;
 pub mod process;
 pub mod receiver;
 pub mod secure;
+pub mod spooled;
 pub mod tool;
 pub mod world;

@@ -10,13 +10,10 @@ use gpuledger_e2e::built;
 use gpuledger_e2e::fake::{self, FakeNvml};
 use gpuledger_e2e::parts::{Release, real_nvml};
 use gpuledger_e2e::process::{Process, finish, run_json};
+use gpuledger_e2e::spooled;
 use gpuledger_proto::catalogue::{self, MetricId};
-use gpuledger_proto::convert::{batch_from_wire, inventory_from_wire};
 use gpuledger_proto::frame::{Batch, Inventory};
 use gpuledger_proto::reading::{Absence, Reading};
-use gpuledger_proto::v1;
-use gpuledger_spool::{Next, Options, Spool};
-use prost::Message;
 
 /// Far above what anything here takes; only a failure waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,27 +84,8 @@ impl Running {
     /// SIGTERM and a clean end; then everything that is in the spool.
     fn stop(self) -> Result<Recorded> {
         self.process.stop(PATIENCE)?;
-        recorded(&self.spool)
+        spooled::batches(&self.spool)
     }
-}
-
-fn recorded(folder: &Path) -> Result<Recorded> {
-    let (mut spool, journal, _, _) = Spool::open(folder, Options { cap_bytes: 1 << 30 })?;
-    ensure!(journal.is_empty(), "a clean end leaves nothing in the journal");
-    let segments: Vec<_> = spool.segments().collect();
-    let mut batches = Vec::new();
-    for info in segments {
-        let header = spool.header(info.id)?.context("a segment without header")?;
-        let segment = v1::Segment::decode(header.as_slice())?;
-        let inventory = inventory_from_wire(segment.inventory.context("a segment without inventory")?)?;
-        let mut cursor = spool.cursor(info.id, info.first_sequence - 1)?.context("a segment vanished")?;
-        while let Next::Record(record) = spool.next(&mut cursor)? {
-            let batch =
-                batch_from_wire(v1::Batch::decode(record.payload.as_slice())?, inventory.gpus.len() + 1)?;
-            batches.push((inventory.clone(), batch));
-        }
-    }
-    Ok(batches)
 }
 
 /// All readings of a device's metric, in order.

@@ -91,7 +91,7 @@ impl Board {
 pub fn shares(holders: impl IntoIterator<Item = (Owner, u64)>) -> Reading<Holding> {
     let mut merged: BTreeMap<Owner, u64> = BTreeMap::new();
     for (owner, weight) in holders {
-        let sum = merged.entry(cleaned(owner)).or_insert(0);
+        let sum = merged.entry(cleaned(&owner)).or_insert(0);
         *sum = sum.saturating_add(weight);
     }
     if merged.len() > SHARES_PER_HOLDING_MAX {
@@ -110,7 +110,7 @@ pub fn shares(holders: impl IntoIterator<Item = (Owner, u64)>) -> Reading<Holdin
 }
 
 /// Names as the wire takes them: accounts and pods are what somebody typed.
-fn cleaned(owner: Owner) -> Owner {
+fn cleaned(owner: &Owner) -> Owner {
     Owner {
         kind: owner.kind,
         account: clean_text(&owner.account),

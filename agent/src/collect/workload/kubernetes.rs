@@ -13,7 +13,7 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
 /// The kubelet's protocol, `v1`.
-#[allow(clippy::pedantic, missing_docs, reason = "generated code")]
+#[allow(clippy::pedantic, clippy::allow_attributes_without_reason, reason = "generated code")]
 pub mod v1 {
     tonic::include_proto!("v1");
 }

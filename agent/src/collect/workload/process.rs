@@ -52,13 +52,11 @@ impl ProcessOwners {
                 Err(reason) => unknown = Some(reason),
             }
         }
-        match unknown {
-            Some(reason) => Reading::Absent(reason),
-            None => {
-                let owners: BTreeSet<&Owner> = self.known.values().collect();
-                shares(owners.into_iter().map(|owner| (owner.clone(), 1)))
-            }
+        if let Some(reason) = unknown {
+            return Reading::Absent(reason);
         }
+        let owners: BTreeSet<&Owner> = self.known.values().collect();
+        shares(owners.into_iter().map(|owner| (owner.clone(), 1)))
     }
 
     fn owner(&self, pid: u32, allocations: &Allocations) -> Result<Owner, Absence> {

@@ -104,11 +104,11 @@ pub struct SlurmJobs<S> {
 
 impl SlurmJobs<Programs> {
     /// Slurm on this node, if it is there.
-    pub fn find(conf: Option<&Path>, host: &str) -> Option<(Self, SlurmConf)> {
+    pub fn find(conf: Option<&Path>, host: &str, now: Instant) -> Option<(Self, SlurmConf)> {
         let conf = SlurmConf::find(conf)?;
         let node = conf.node_name(host);
         let minors = conf.minors(&node);
-        let jobs = Self::new(Programs { conf: conf.path.clone(), node }, minors, Instant::now());
+        let jobs = Self::new(Programs { conf: conf.path.clone(), node }, minors, now);
         Some((jobs, conf))
     }
 }

@@ -81,7 +81,7 @@ impl Watch {
     pub fn look(&mut self, now: Instant) -> Allocations {
         if self.search_at.is_none_or(|at| at <= now) {
             self.search_at = Some(now + SEARCH_EVERY);
-            self.search();
+            self.search(now);
         }
         let mut allocations = Allocations::default();
         if let Some((jobs, places)) = &mut self.slurm {
@@ -92,10 +92,10 @@ impl Watch {
         allocations
     }
 
-    fn search(&mut self) {
+    fn search(&mut self, now: Instant) {
         if self.slurm.is_none() {
             let host = host::hostname();
-            let found = SlurmJobs::find(self.schedulers.slurm_conf.as_deref(), &host);
+            let found = SlurmJobs::find(self.schedulers.slurm_conf.as_deref(), &host, now);
             self.slurm = found.map(|(jobs, conf)| {
                 let spool = conf.spool_dir(&conf.node_name(&host));
                 (jobs, Places { cgroup: self.schedulers.cgroup_path.clone(), spool })
