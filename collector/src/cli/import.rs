@@ -2,9 +2,7 @@
 
 use super::Failure;
 use super::progress::Progress;
-use super::resolve::{ImportAssets, ImportTelemetry};
-use crate::costing::{self, ImportAssetsError};
-use crate::fleet;
+use super::resolve::ImportTelemetry;
 use crate::import::{self, ImportError, Mapping, Summary, table};
 use crate::ingest::events::wall_ms;
 use crate::report::number::{count, grouped, hours, kwh};
@@ -34,30 +32,6 @@ pub async fn telemetry(task: ImportTelemetry) -> Result<(), Failure> {
     let summary = import::feed::import(ledger.as_ref(), &table, &task.mapping).await?;
     let mut out = io::stdout().lock();
     tell(&mut out, &task.file, &task.ledger.location, &task.mapping, &summary)?;
-    Ok(out.flush()?)
-}
-
-/// `import assets`: all of a file's assets into the register, or none.
-pub async fn assets(task: ImportAssets) -> Result<(), Failure> {
-    // A file that is wrong must not leave a new, empty ledger behind.
-    let text = std::fs::read_to_string(&task.file)
-        .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", task.file.display())))?;
-    let text = text.trim_start_matches('\u{feff}');
-    let entries = fleet::holdings::read_assets(&task.file, text, fleet::locale::Locale::ISO)
-        .map_err(|error| Failure::Usage(format!("{error}\nNothing was imported.")))?;
-    let ledger = task.ledger.open(Access::Write).await?.ledger;
-    costing::import_assets(ledger.as_ref(), &entries).await.map_err(|error| match error {
-        ImportAssetsError::File(error) => Failure::Usage(format!("{error}\nNothing was imported.")),
-        ImportAssetsError::Ledger(error) => error.into(),
-    })?;
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{}: {} assets are in the register of {}.",
-        task.file.display(),
-        grouped(entries.len().into(), 0),
-        task.ledger.location
-    )?;
     Ok(out.flush()?)
 }
 

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::fleet::Fleet;
 use crate::store::Location;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 /// A thread that has nothing to do looks again after this time instead of at once: at a thousand batches a
@@ -30,11 +31,7 @@ pub fn serve(config: Config) -> Result<(), Failure> {
 /// Says what a configuration and a register that were found good mean.
 pub fn check(config: &Config) -> Result<(), Failure> {
     let register = match &config.fleet {
-        Some(path) => {
-            let fleet = Fleet::load(path).map_err(|error| Failure::Usage(error.to_string()))?;
-            let (sites, assets, prices) = (fleet.sites.len(), fleet.holdings.entries.len(), fleet.prices.len());
-            format!("{}: {sites} sites, {assets} assets, {prices} rent prices", path.display())
-        }
+        Some(path) => holds(path)?,
         None => "none: nothing has a cost".to_owned(),
     };
     let encryption = if let Some(files) = &config.tls {
@@ -83,4 +80,33 @@ fn closed_days(config: &Config) -> String {
     let hours = archive.close_after.as_secs() / 3_600;
     let kept = archive.keep_days.map_or_else(|| "for ever".to_owned(), |days| format!("for {days} days"));
     format!("{place}; after {hours} h, kept {kept}")
+}
+
+/// Says what a register that was found good holds.
+pub fn check_fleet(path: &Path) -> Result<(), Failure> {
+    let register = holds(path)?;
+    let mut out = io::stdout().lock();
+    writeln!(out, "fleet        {register}")?;
+    Ok(out.flush()?)
+}
+
+/// What a register holds, in short: what is always there, and what was stated beside it.
+fn holds(path: &Path) -> Result<String, Failure> {
+    let fleet = Fleet::load(path).map_err(|error| Failure::Usage(error.to_string()))?;
+    let mut parts = vec![
+        format!("{} sites", fleet.sites.len()),
+        format!("{} assets", fleet.holdings.entries.len()),
+        format!("{} rent prices", fleet.prices.len()),
+    ];
+    let more = [
+        ("bindings", fleet.holdings.bindings.len()),
+        ("overheads", fleet.overheads.len()),
+        ("cost centre rules", fleet.centres.len()),
+        ("rent terms", fleet.rent_terms.len()),
+        ("business models", fleet.models.len()),
+    ];
+    parts.extend(
+        more.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")),
+    );
+    Ok(format!("{}: {}", path.display(), parts.join(", ")))
 }

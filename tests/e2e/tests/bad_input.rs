@@ -1,6 +1,9 @@
 //! What the collector's commands say to wrong input: one table. Every message names the place and how
 //! to mend it, every exit code tells whose mistake it was, and nothing is changed by any of them.
 
+#[path = "bad_input/books.rs"]
+mod books;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -349,7 +352,8 @@ fn check(folder: &Path, case: &Case) -> Result<()> {
 #[test]
 fn every_mistake_is_told_with_place_and_cure_and_changes_nothing() -> Result<()> {
     let folder = prepared()?;
-    let cases = [configuration(), register(), telemetry(), ledgers()].concat_all();
+    let money = [books::books(), books::electricity(), books::files(), books::lists()].concat_all();
+    let cases = [configuration(), register(), money, telemetry(), ledgers()].concat_all();
     let mut failed = Vec::new();
     for case in &cases {
         if let Err(error) = check(folder.path(), case) {
