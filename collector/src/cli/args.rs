@@ -13,6 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   gpuledger --config /etc/gpuledger/collector.toml serve
   gpuledger --ledger ledger.db --fleet fleet.toml report tco --from 2026-10-01 --to 2026-11-01
+  gpuledger --ledger ledger.db --fleet fleet.toml report showback --from 2026-10 --to 2026-11 --explain research
   gpuledger --ledger ledger.db report energy --from 2026-10-01 --to 2026-10-02 --by node,hour
   gpuledger --ledger ledger.db verify
   gpuledger --ledger ledger.db backup --out ledger-2026-11-20.db

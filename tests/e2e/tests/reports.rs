@@ -277,11 +277,11 @@ fn books_charge_what_the_statement_charges_and_lives_are_one_table() -> Result<(
     ensure!(figure(register, "SN-0", "depreciation")? == Decimal::new(422_058, 2), "{register}");
     ensure!(figure(register, "SN-1", "depreciation")? == Decimal::from(5_000), "{register}");
     ensure!(figure(sheet(&report, "books")?, "SN-1/2026-02", "book value")? == Decimal::from(200_000));
-    let lives = sheet(&report, "lives")?;
-    let ids: Vec<&str> = rows(lives)?.iter().filter_map(|row| row["id"].as_str()).collect();
+    let what_if = sheet(&report, "lives")?;
+    let ids: Vec<&str> = rows(what_if)?.iter().filter_map(|row| row["id"].as_str()).collect();
     ensure!(ids == ["as booked", "3 years", "4 years", "5 years", "6 years", "7 years"], "{ids:?}");
     let costs: Vec<Decimal> =
-        ids[1..].iter().map(|id| figure(lives, id, "depreciation")).collect::<Result<_>>()?;
+        ids[1..].iter().map(|id| figure(what_if, id, "depreciation")).collect::<Result<_>>()?;
     ensure!(costs.windows(2).all(|pair| pair[0] > pair[1]), "{costs:?}");
     let one = books.json("depreciation", &["--asset", "SN-1"])?;
     ensure!(figure(sheet(&one, "lives/SN-1")?, "4 years", "mean year")? == Decimal::from(60_000), "{one}");
