@@ -87,13 +87,13 @@ const INVARIANTS: &[Invariant] = &[
     Invariant {
         name: "GPU rows outside the time that the GPU was seen",
         sql: "SELECT format('GPU %s: row of hour %s lies outside the time in which it was seen', gpu, {hour}) \
-              FROM gpu_hour JOIN gpu ON gpu.key = gpu_hour.gpu WHERE first_ms IS NULL \
+              FROM gpu_hour LEFT JOIN gpu_seen USING (gpu) WHERE first_ms IS NULL \
               OR hour * 3600000::bigint > last_ms OR (hour + 1) * 3600000::bigint < first_ms",
     },
     Invariant {
         name: "node rows outside the time that the node was seen",
         sql: "SELECT format('node %s: row of hour %s lies outside the time in which it was seen', node, {hour}) \
-              FROM node_hour JOIN node ON node.key = node_hour.node WHERE first_ms IS NULL \
+              FROM node_hour LEFT JOIN node_seen USING (node) WHERE first_ms IS NULL \
               OR hour * 3600000::bigint > last_ms OR (hour + 1) * 3600000::bigint < first_ms",
     },
     // Time and samples: over all days of a large fleet, energy need not fit in 63 bits.

@@ -277,8 +277,8 @@ async fn write_holders(tx: &Transaction<'_>, there: &There, taken: &BTreeSet<Gpu
     execute(tx, sql, &keys, &[&nodes]).await.map(drop)
 }
 
-/// First and last instant, in the register.
-async fn write_spans(tx: &Transaction<'_>, table: &str, spans: &Spans) -> Result<(), Fault> {
+/// First and last instant of what was seen.
+async fn write_spans(tx: &Transaction<'_>, what: &str, spans: &Spans) -> Result<(), Fault> {
     let keys: Vec<i32> = spans.keys().copied().collect();
     let mut firsts = Vec::with_capacity(spans.len());
     let mut lasts = Vec::with_capacity(spans.len());
@@ -287,8 +287,9 @@ async fn write_spans(tx: &Transaction<'_>, table: &str, spans: &Spans) -> Result
         lasts.push(integer(last, "last_ms")?);
     }
     let sql = format!(
-        "UPDATE {table} AS t SET first_ms = least(t.first_ms, v.first), last_ms = greatest(t.last_ms, v.last) \
-         FROM unnest($1::int4[], $2::int8[], $3::int8[]) AS v(key, first, last) WHERE t.key = v.key"
+        "INSERT INTO {what}_seen AS t ({what}, first_ms, last_ms) \
+         SELECT * FROM unnest($1::int4[], $2::int8[], $3::int8[]) ON CONFLICT ({what}) DO UPDATE \
+         SET first_ms = least(t.first_ms, excluded.first_ms), last_ms = greatest(t.last_ms, excluded.last_ms)"
     );
     execute(tx, &sql, &keys, &[&firsts, &lasts]).await.map(drop)
 }

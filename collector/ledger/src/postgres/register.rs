@@ -276,8 +276,8 @@ pub async fn all_assets(tx: &Transaction<'_>) -> Result<Vec<StoredAsset>, Fault>
     rows.iter().map(|row| Ok(StoredAsset { serial: row.try_get(0)?, document: row.try_get(1)? })).collect()
 }
 
-pub const NODE_SELECT: &str =
-    "SELECT key, name, hostname, os, driver_version, memory_bytes, cpus, first_ms, last_ms FROM node";
+pub const NODE_SELECT: &str = "SELECT key, name, hostname, os, driver_version, memory_bytes, cpus, first_ms, last_ms \
+     FROM node LEFT JOIN node_seen ON node_seen.node = node.key";
 
 pub fn node_record(row: &Row) -> Result<NodeRecord, Fault> {
     Ok(NodeRecord {
@@ -296,7 +296,7 @@ pub fn node_record(row: &Row) -> Result<NodeRecord, Fault> {
 }
 
 const GPU_SELECT: &str = "SELECT key, node, uuid, model, serial, pci_bus_id, driver_index, memory_bytes, \
-                          simulated, first_ms, last_ms FROM gpu";
+                          simulated, first_ms, last_ms FROM gpu LEFT JOIN gpu_seen ON gpu_seen.gpu = gpu.key";
 
 fn gpu_record(row: &Row) -> Result<GpuRecord, Fault> {
     let index: i64 = row.try_get(6)?;

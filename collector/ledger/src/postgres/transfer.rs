@@ -60,8 +60,9 @@ pub async fn export(tx: &Transaction<'_>, to: &mpsc::Sender<Vec<Record>>) -> Res
     out.send(vec![end]).await
 }
 
-const NODES: &str = "SELECT n.key, n.name, n.hostname, n.os, n.driver_version, n.memory_bytes, n.cpus, n.first_ms, \
-                     n.last_ms, s.version, s.state FROM node n JOIN node_state s ON s.node = n.key ORDER BY n.key";
+const NODES: &str = "SELECT n.key, n.name, n.hostname, n.os, n.driver_version, n.memory_bytes, n.cpus, e.first_ms, \
+                     e.last_ms, s.version, s.state FROM node n JOIN node_state s ON s.node = n.key \
+                     LEFT JOIN node_seen e ON e.node = n.key ORDER BY n.key";
 
 /// The sending end, and how many records it was given.
 struct Out<'a> {
@@ -239,8 +240,8 @@ async fn put_node(tx: &Transaction<'_>, record: &NodeRecord, state: &NodeState) 
     let host = &record.host;
     let node = tx
         .prepare_cached(
-            "INSERT INTO node (key, name, hostname, os, driver_version, memory_bytes, cpus, first_ms, last_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "INSERT INTO node (key, name, hostname, os, driver_version, memory_bytes, cpus) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .await?;
     tx.execute(
@@ -253,11 +254,10 @@ async fn put_node(tx: &Transaction<'_>, record: &NodeRecord, state: &NodeState) 
             &host.driver_version,
             &integer(host.memory_bytes, "memory_bytes")?,
             &host.cpus.map(i64::from),
-            &integer(record.first_ms, "first_ms")?,
-            &integer(record.last_ms, "last_ms")?,
         ],
     )
     .await?;
+    put_seen(tx, "node", key, (record.first_ms, record.last_ms)).await?;
     let memory =
         tx.prepare_cached("INSERT INTO node_state (node, version, state) VALUES ($1, $2, $3)").await?;
     tx.execute(&memory, &[&key, &integer(Some(state.version), "version")?, &state.blob]).await?;
@@ -265,10 +265,24 @@ async fn put_node(tx: &Transaction<'_>, record: &NodeRecord, state: &NodeState) 
 }
 
 async fn put_gpu(tx: &Transaction<'_>, record: &GpuRecord) -> Result<(), Fault> {
-    register::put_gpu(tx, stored(record.key.0)?, record.node, &record.gpu).await?;
-    let span = tx.prepare_cached("UPDATE gpu SET first_ms = $2, last_ms = $3 WHERE key = $1").await?;
-    let first = integer(record.first_ms, "first_ms")?;
-    tx.execute(&span, &[&stored(record.key.0)?, &first, &integer(record.last_ms, "last_ms")?]).await?;
+    let key = stored(record.key.0)?;
+    register::put_gpu(tx, key, record.node, &record.gpu).await?;
+    put_seen(tx, "gpu", key, (record.first_ms, record.last_ms)).await
+}
+
+/// First and last instant of what was seen at all.
+async fn put_seen(
+    tx: &Transaction<'_>,
+    what: &str,
+    key: i32,
+    (first_ms, last_ms): (Option<u64>, Option<u64>),
+) -> Result<(), Fault> {
+    if first_ms.is_none() && last_ms.is_none() {
+        return Ok(());
+    }
+    let sql = format!("INSERT INTO {what}_seen ({what}, first_ms, last_ms) VALUES ($1, $2, $3)");
+    let (first, last) = (integer(first_ms, "first_ms")?, integer(last_ms, "last_ms")?);
+    tx.execute(&tx.prepare_cached(&sql).await?, &[&key, &first, &last]).await?;
     Ok(())
 }
 

@@ -104,10 +104,10 @@ const INVARIANTS: [(&str, &str, &str); 21] = [
     ("gpu_hour SET gpu = 77", "gpu_hour SET gpu = 1", "rows of GPU 77, which is not registered"),
     ("gpu_hour SET owner = 77", "gpu_hour SET owner = 0", "rows of owner 77, which is not registered"),
     ("node_hour SET node = 77", "node_hour SET node = 1", "rows of node 77, which is not registered"),
-    ("gpu SET last_ms = 0", "gpu SET last_ms = 1774742401239", "lies outside the time in which it was seen"),
+    ("gpu_seen SET last_ms = 0", "gpu_seen SET last_ms = 1774742401239", "lies outside the time in which it was seen"),
     (
-        "node SET first_ms = 1774746000001",
-        "node SET first_ms = 1774742400005",
+        "node_seen SET first_ms = 1774746000001",
+        "node_seen SET first_ms = 1774742400005",
         "lies outside the time in which it was seen",
     ),
     ("node_state SET version = 0", "node_state SET version = 1", "has committed sequences and no state"),

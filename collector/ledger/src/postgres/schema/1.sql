@@ -20,9 +20,7 @@ CREATE TABLE node (
     os              text NOT NULL DEFAULT '',
     driver_version  text,
     memory_bytes    bigint,
-    cpus            bigint,
-    first_ms        bigint,
-    last_ms         bigint
+    cpus            bigint
 );
 
 CREATE TABLE gpu (
@@ -35,10 +33,22 @@ CREATE TABLE gpu (
     pci_bus_id      text,
     driver_index    bigint NOT NULL,
     memory_bytes    bigint,
-    simulated       boolean NOT NULL,
+    simulated       boolean NOT NULL
+) WITH (fillfactor = 70);
+
+-- When nodes and GPUs were seen: numbers that change with every commit, apart from the names, which
+-- would be written anew with them.
+CREATE TABLE node_seen (
+    node            integer PRIMARY KEY,
     first_ms        bigint,
     last_ms         bigint
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
+
+CREATE TABLE gpu_seen (
+    gpu             integer PRIMARY KEY,
+    first_ms        bigint,
+    last_ms         bigint
+) WITH (fillfactor = 50);
 
 CREATE TABLE owner (
     key             integer PRIMARY KEY,
