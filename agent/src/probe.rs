@@ -201,6 +201,11 @@ fn row(id: MetricId, reading: Reading<i64>) -> Option<Row> {
     })
 }
 
+/// The counters of RAPL.
+fn is_energy(id: MetricId) -> bool {
+    [catalogue::NODE_ENERGY_CPU, catalogue::NODE_ENERGY_MEMORY, catalogue::NODE_ENERGY_PLATFORM].contains(&id)
+}
+
 /// What a person can do about an absent reading.
 fn help(id: MetricId, reason: Absence) -> &'static str {
     match reason {
@@ -210,10 +215,20 @@ fn help(id: MetricId, reason: Absence) -> &'static str {
         Absence::Unsupported if id == catalogue::GPU_XID_EVENTS => {
             "neither the driver's events nor the kernel's log can be listened to"
         }
+        Absence::Unsupported if id == catalogue::NODE_POWER => {
+            "no BMC (load ipmi_devintf and install ipmitool or freeipmi-tools), ACPI power meter or platform counter; \
+             node_power_estimated stands beside it"
+        }
         Absence::Unsupported => "this device or driver does not have it",
         Absence::NoPermission if id == catalogue::GPU_HOLDER => {
             "/proc hides the processes: run on the host, or add this user to the group of /proc's hidepid option \
              (key proc_path for a mounted host /proc)"
+        }
+        Absence::NoPermission if id == catalogue::NODE_POWER => {
+            "let this user's group open /dev/ipmi0 (a udev rule), or run as root"
+        }
+        Absence::NoPermission if is_energy(id) => {
+            "let this user's group read /sys/class/powercap/*/energy_uj (a udev rule), or run as root"
         }
         Absence::NoPermission => "the driver does not let this user read it",
         Absence::Lost => "the GPU fell off the bus or needs a reset: see dmesg (NVRM, Xid)",
