@@ -1,9 +1,9 @@
 //! Adding the rows of a large fleet: copied into a table of this connection, and added from there in one
 //! statement.
 //!
-//! It saves the server half of the work of rows that come as arrays, which it takes apart one by one. Few
-//! rows are not worth the statements that it takes, and a role that may make no temporary tables
-//! adds all its rows from arrays.
+//! Arrays the server takes apart one by one: without them a commit of 1,000 nodes with 8,000 GPUs costs it a
+//! twelfth less in all. Few rows are not worth the statements that it takes, and a role that may make no temporary
+//! tables adds all its rows from arrays.
 //!
 //! They are added by an upsert and not by `UPDATE … FROM`, which is a little less work only where the planner
 //! finds the index of the key. With tables that nobody has analysed yet it takes the one by hour, and then

@@ -104,7 +104,11 @@ const INVARIANTS: [(&str, &str, &str); 21] = [
     ("gpu_hour SET gpu = 77", "gpu_hour SET gpu = 1", "rows of GPU 77, which is not registered"),
     ("gpu_hour SET owner = 77", "gpu_hour SET owner = 0", "rows of owner 77, which is not registered"),
     ("node_hour SET node = 77", "node_hour SET node = 1", "rows of node 77, which is not registered"),
-    ("gpu_seen SET last_ms = 0", "gpu_seen SET last_ms = 1774742401239", "lies outside the time in which it was seen"),
+    (
+        "gpu_seen SET last_ms = 0",
+        "gpu_seen SET last_ms = 1774742401239",
+        "lies outside the time in which it was seen",
+    ),
     (
         "node_seen SET first_ms = 1774746000001",
         "node_seen SET first_ms = 1774742400005",
