@@ -275,7 +275,7 @@ fn every_function_of_the_real_libraries_535_and_550_is_exported() -> Result<()> 
 }
 
 /// Two GPUs, of which one is cut: for judges who know instances.
-const CUT: &str = r#"
+const CUT: &str = r"
 [[gpu]]
 count = 2
 [[gpu.phase]]
@@ -288,7 +288,7 @@ instance = [
   { gpu_instance = 1, slices = 4, memory_mib = 40448, memory_used_mib = 1000, sm_active = 80, processes = [{ pid = 1, memory_mib = 900 }] },
   { gpu_instance = 2, slices = 2, memory_mib = 20096, sm_active = 20 },
 ]
-"#;
+";
 
 #[test]
 fn nvidia_smi_lists_the_instances_of_a_gpu_that_is_cut() -> Result<()> {

@@ -13,7 +13,7 @@ use gpuledger_e2e::tool::skip;
 use tempfile::TempDir;
 
 /// Steady values, each different from all others, so that a mix-up shows.
-const STEADY: &str = r#"
+const STEADY: &str = r"
 [[gpu]]
 count = 2
 memory_mib = 80000
@@ -27,10 +27,10 @@ decoder_util = 11
 memory_used_mib = 4321
 temperature_c = 55
 processes = [{ pid = 1, memory_mib = 4001 }]
-"#;
+";
 
 /// Two GPUs, of which one is cut: for judges who know instances.
-const CUT: &str = r#"
+const CUT: &str = r"
 [[gpu]]
 count = 2
 [[gpu.phase]]
@@ -43,7 +43,7 @@ instance = [
   { gpu_instance = 1, slices = 4, memory_mib = 40448, memory_used_mib = 1000, sm_active = 80, processes = [{ pid = 1, memory_mib = 900 }] },
   { gpu_instance = 2, slices = 2, memory_mib = 20096, sm_active = 20 },
 ]
-"#;
+";
 
 fn fake(scenario: &str) -> Result<(TempDir, FakeNvml)> {
     let folder = tempfile::tempdir()?;
@@ -156,35 +156,36 @@ fn gpustat_survives_a_sick_gpu() -> Result<()> {
     Ok(())
 }
 
+/// One GPU that has something to tell of everything.
+const RICH: &str = r"
+[[gpu]]
+fans = [40, 55]
+compute_mode = 3
+persistence = false
+slowdown_c = 90
+ecc_corrected = 7
+remapped_rows = { corrected = 3, uncorrected = 1, pending = true, failed = false }
+[gpu.links]
+pcie_sent_mib_s = 100
+pcie_received_mib_s = 200
+pcie_replays = 5
+nvlink_sent_mib_s = 300
+nvlink_received_mib_s = 400
+nvlinks_down = 2
+nvlink_errors = 1
+[[gpu.phase]]
+power_mw = 400000
+gpu_util = 50
+memory_util = 30
+temperature_c = 60
+sm_mhz = 1500
+clock_reasons = 4
+";
+
 /// Everything that is not in the daily table: links, rows, fans, modes, GPM and what they are measured in.
 #[test]
 fn probe_shows_links_rows_fans_modes_and_gpm_in_the_unit_of_the_catalogue() -> Result<()> {
-    let (_folder, fake) = fake(
-        r#"
-        [[gpu]]
-        fans = [40, 55]
-        compute_mode = 3
-        persistence = false
-        slowdown_c = 90
-        ecc_corrected = 7
-        remapped_rows = { corrected = 3, uncorrected = 1, pending = true, failed = false }
-        [gpu.links]
-        pcie_sent_mib_s = 100
-        pcie_received_mib_s = 200
-        pcie_replays = 5
-        nvlink_sent_mib_s = 300
-        nvlink_received_mib_s = 400
-        nvlinks_down = 2
-        nvlink_errors = 1
-        [[gpu.phase]]
-        power_mw = 400000
-        gpu_util = 50
-        memory_util = 30
-        temperature_c = 60
-        sm_mhz = 1500
-        clock_reasons = 4
-        "#,
-    )?;
+    let (_folder, fake) = fake(RICH)?;
     let ours = probed(&fake)?;
     for (metric, expected) in [
         ("gpu_power_memory", 50_000),
