@@ -41,7 +41,7 @@ use uuid::Uuid;
 
 /// Samples between sampler and recorder: two minutes of a disk that hangs at 1 Hz.
 const SAMPLES_WAITING_MAX: usize = 128;
-/// How long the end waits for the last sample to be on disk, and then for the collector.
+/// How long the end waits for the disk, and then for the collector.
 const RECORD_PATIENCE: Duration = Duration::from_secs(5);
 const UPLINK_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -97,8 +97,7 @@ pub fn run(config: &Config) -> Result<(), RunError> {
     run_reloading(config, || Ok(config.clone()))
 }
 
-/// The same, and reads the configuration again with `reload` on SIGHUP: where it differs, all parts are
-/// drained as at the end and started anew with it, within a second or two.
+/// The same, and reads the configuration again on SIGHUP: where it differs, all parts are drained and begin anew.
 pub fn run_reloading(
     config: &Config,
     reload: impl Fn() -> Result<Config, ConfigError>,
@@ -247,7 +246,6 @@ impl App {
     }
 
     async fn end_uplink(self) {
-        // Without a collector nothing is acknowledged; the spool keeps it.
         if self.link.read().connected {
             let _ = tokio::time::timeout(UPLINK_PATIENCE, self.spool.drained()).await;
         }
@@ -256,7 +254,6 @@ impl App {
         if tokio::time::timeout(UPLINK_PATIENCE, self.uplink).await.is_err() {
             sending.abort();
         }
-        // A spool that was sent whole is empty then, and free for any node. Else it stays as it is.
         let _ = self.spool.on_disk(gpuledger_spool::Spool::close_segment).await;
         Stopped { waiting_batches: self.spool.waiting_batches() }.emit(&self.counters);
     }
@@ -348,7 +345,7 @@ fn boot_id() -> Option<Uuid> {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().parse().ok()
 }
 
-/// Without a service manager this does nothing; one that does not listen is not our trouble.
+/// Without a service manager this does nothing.
 fn tell_manager(state: &NotifyState<'_>) {
     let _ = sd_notify::notify(std::slice::from_ref(state));
 }
