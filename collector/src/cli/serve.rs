@@ -12,7 +12,7 @@ use std::time::Duration;
 /// A thread that has nothing to do looks again after this time instead of at once: at a thousand batches a
 /// second, waking for each by itself costs more than half of what it is to take them in. An agent does not
 /// notice, since it waits for the next commit anyway, nor does whoever opens a page.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Serves until the process is told to stop. Logs go to standard error.
 pub fn serve(config: Config) -> Result<(), Failure> {

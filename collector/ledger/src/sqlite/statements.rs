@@ -124,12 +124,12 @@ pub(super) struct Seen<'t> {
 impl<'t> Seen<'t> {
     fn of(what: &str, transaction: &'t Transaction<'_>) -> Result<Self, LedgerError> {
         let wider = "first_ms = min(first_ms, ?3), last_ms = max(last_ms, ?4)";
-        let widen = format!("UPDATE {what}_seen SET {wider} WHERE {what} BETWEEN ?1 AND ?2");
-        let begin = format!(
+        let known = format!("UPDATE {what}_seen SET {wider} WHERE {what} BETWEEN ?1 AND ?2");
+        let first = format!(
             "INSERT INTO {what}_seen ({what}, first_ms, last_ms) VALUES (?1, ?3, ?4) \
              ON CONFLICT ({what}) DO UPDATE SET {wider}"
         );
-        Ok(Self { widen: prepare(transaction, &widen)?, begin: prepare(transaction, &begin)? })
+        Ok(Self { widen: prepare(transaction, &known)?, begin: prepare(transaction, &first)? })
     }
 
     pub fn tell(
