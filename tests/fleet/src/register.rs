@@ -101,7 +101,7 @@ mod tests {
         let fleet = Fleet::ending_at(1_790_000_000_000, 30, 5, 8, 1);
         let folder = tempfile::tempdir().unwrap();
         let register = Register::load(&write(&fleet, folder.path()).unwrap()).unwrap();
-        assert_eq!(register.assets.len(), 5);
+        assert_eq!(register.holdings.entries.len(), 5);
         assert!((0..5).all(|node| register.site_of(&fleet.node_name(node)).is_some()));
         assert!(register.sites[0].tariff.is_some() && register.sites[0].colocation.is_some());
         assert_eq!(register.prices.len(), 3);
