@@ -168,7 +168,6 @@ impl Ledger for ArchivedLedger {
         self.store.versions().await
     }
 
-
     async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         self.all_totals().await
     }

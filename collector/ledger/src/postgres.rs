@@ -180,7 +180,6 @@ impl Ledger for PostgresLedger {
         read!(self, "read the nodes' versions", Short, tx => read::versions(tx))
     }
 
-
     async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         alone("sum GPU hours", self.open_totals().await?)
     }

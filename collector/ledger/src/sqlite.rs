@@ -166,7 +166,6 @@ impl Ledger for SqliteLedger {
         self.read("read the nodes' versions", read::versions).await
     }
 
-
     async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         alone("sum GPU hours", self.open_totals().await?)
     }

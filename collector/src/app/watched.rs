@@ -204,7 +204,6 @@ impl Ledger for Watched {
         self.inner.versions().await
     }
 
-
     async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         self.inner.totals().await
     }

@@ -35,7 +35,11 @@ pub fn sample(roster: &mut Roster, patience: Duration) -> Vec<GpuReport> {
 }
 
 /// Samples until the condition holds: what other threads have to notice takes some samples.
-pub fn until(roster: &mut Roster, what: &str, holds: impl Fn(&[GpuReport], &Roster) -> bool) -> Vec<GpuReport> {
+pub fn until(
+    roster: &mut Roster,
+    what: &str,
+    holds: impl Fn(&[GpuReport], &Roster) -> bool,
+) -> Vec<GpuReport> {
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
         let reports = sample(roster, IMPATIENCE);

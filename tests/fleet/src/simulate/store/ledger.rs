@@ -187,7 +187,6 @@ impl Ledger for SimLedger {
         self.call(|ledger| async move { ledger.versions().await }).await
     }
 
-
     async fn totals(&self) -> Result<LedgerTotals, LedgerError> {
         self.call(|ledger| async move { ledger.totals().await }).await
     }
