@@ -9,7 +9,7 @@
 //!    JOB_GRES=gpu:h100:2
 //!      Nodes=gpu-[01-02] CPU_IDs=0-7 Mem=0 GRES=gpu:h100:2(IDX:0-1)
 //!    MinCPUsNode=1 …
-//!    Command=/home/ada/train.sh
+//!    Command=/data/train.sh
 //! ```
 //!
 //! The job's name is what its user typed, line breaks included, so it may look like any of these lines.
@@ -163,7 +163,7 @@ mod tests {
             "JobId=7 JobName={name}\n   UserId=ada(1001) GroupId=ada(1001) MCS_label=N/A\n   Priority=4294901759 Nice=0 \
              Account=physics QOS=(null)\n   JobState={state} Reason=None Dependency=(null)\n   Partition=gpu AllocNode:Sid=l:1\n   \
              NodeList=gpu-01\n   TRES=cpu=1,node=1,billing=1\n   JOB_GRES=gpu:h100:2\n{details}   MinCPUsNode=1 MinMemoryNode=0\n   \
-             Command=(null)\n   WorkDir=/home/ada\n"
+             Command=(null)\n   WorkDir=/data/ada\n"
         )
     }
 
