@@ -177,13 +177,11 @@ mod tests {
 
     #[test]
     fn what_is_given_is_taken() {
-        let section = "url = \"http://h:1/w\"\nfamilies = \"*_power_watts gpuledger_gpu_up\"\nlabels = \"site = b, x=1\"\n\
+        let section = "url = \"http://h:1/w\"\nfamilies = \"*e_power_watts gpuledger_gpu_up\"\nlabels = \"site = b, x=1\"\n\
                        secret_file = \"/t\"\nprotocol = \"1.0\"\nresolution = \"0s\"\nqueue = \"/q\"\nqueue_bytes = \"2GiB\"";
         let options = read(section).unwrap().unwrap();
-        assert_eq!(
-            options.families,
-            ["gpuledger_gpu_up", "gpuledger_gpu_power_watts", "gpuledger_node_power_watts"]
-        );
+        let families = ["gpuledger_gpu_up", "gpuledger_node_power_watts", "gpuledger_gpu_module_power_watts"];
+        assert_eq!(options.families, families);
         assert_eq!(options.labels, Labels::new([("site", "b"), ("x", "1")]));
         assert_eq!(options.target.access, Access::Bearer { token_file: "/t".into() });
         assert_eq!((options.choice, options.resolution_ms), (Choice::Only(Protocol::V1), 0));
