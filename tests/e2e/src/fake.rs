@@ -18,7 +18,30 @@ pub fn boot_ms() -> i64 {
     fake_nvml::clock::boot_ns() / 1_000_000
 }
 
+/// Two GPUs, of which one is cut: for judges who know instances.
+pub const CUT: &str = r"
+[[gpu]]
+count = 2
+[[gpu.phase]]
+power_mw = 300000
+gpu_util = 42
+temperature_c = 51
+[[mig]]
+gpu = 1
+instance = [
+  { gpu_instance = 1, slices = 4, memory_mib = 40448, memory_used_mib = 1000, sm_active = 80, processes = [{ pid = 1, memory_mib = 900 }] },
+  { gpu_instance = 2, slices = 2, memory_mib = 20096, sm_active = 20 },
+]
+";
+
 impl FakeNvml {
+    /// Sets up a folder of its own, which is there as long as what is given with it.
+    pub fn alone(scenario: &str) -> Result<(tempfile::TempDir, Self)> {
+        let folder = tempfile::tempdir()?;
+        let fake = Self::new(folder.path(), scenario)?;
+        Ok((folder, fake))
+    }
+
     /// Sets up `folder`, which must exist, with this scenario.
     pub fn new(folder: &Path, scenario: &str) -> Result<Self> {
         let fake = Self { folder: folder.to_owned() };

@@ -6,11 +6,10 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use gpuledger_e2e::fake::{FakeNvml, boot_ms};
+use gpuledger_e2e::fake::{CUT, FakeNvml, boot_ms};
 use gpuledger_e2e::parts::{self, Release};
 use gpuledger_e2e::process::{finish, run};
 use gpuledger_e2e::tool::skip;
-use tempfile::TempDir;
 
 /// Steady values, each different from all others, so that a mix-up shows.
 const STEADY: &str = r#"
@@ -72,12 +71,6 @@ const EXPECTED: &[(&str, &str)] = &[
     ("compute_cap", "9.0"),
 ];
 
-fn fake(scenario: &str) -> Result<(TempDir, FakeNvml)> {
-    let folder = tempfile::tempdir()?;
-    let fake = FakeNvml::new(folder.path(), scenario)?;
-    Ok((folder, fake))
-}
-
 fn smi(program: &Path, fake: &FakeNvml) -> Command {
     let mut command = Command::new(program);
     fake.attach(&mut command);
@@ -86,7 +79,7 @@ fn smi(program: &Path, fake: &FakeNvml) -> Command {
 
 fn nvidia_smi_prints_the_scenario(release: Release) -> Result<()> {
     let Some(program) = parts::nvidia_smi(release)? else { return Ok(()) };
-    let (_folder, fake) = fake(STEADY)?;
+    let (_folder, fake) = FakeNvml::alone(STEADY)?;
 
     let fields: Vec<&str> = EXPECTED.iter().map(|pair| pair.0).collect();
     let query = format!("--query-gpu={}", fields.join(","));
@@ -136,7 +129,7 @@ fn nvidia_smi_tells_what_a_scenario_breaks() -> Result<()> {
 
     let unsupported = "[[gpu]]\ncount = 3\n[[fault]]\nkind = \"answer\"\ncode = \"NOT_SUPPORTED\"\ngpu = 1\n\
                 calls = [\"nvmlDeviceGetUtilizationRates\", \"field:186\"]";
-    let (_folder, partly) = fake(unsupported)?;
+    let (_folder, partly) = FakeNvml::alone(unsupported)?;
     let csv = run(smi(&program, &partly).args(query))?;
     ensure!(csv == "0, 0 %, 70.00 W\n1, [N/A], [N/A]\n2, 0 %, 70.00 W\n", "{csv}");
 
@@ -144,12 +137,12 @@ fn nvidia_smi_tells_what_a_scenario_breaks() -> Result<()> {
         ("DRIVER_NOT_LOADED", "couldn't communicate with the NVIDIA driver"),
         ("LIB_RM_VERSION_MISMATCH", "Driver/library version mismatch"),
     ] {
-        let (_folder, fake) = fake(&format!("[[fault]]\nkind = \"answer\"\ncode = \"{code}\""))?;
+        let (_folder, fake) = FakeNvml::alone(&format!("[[fault]]\nkind = \"answer\"\ncode = \"{code}\""))?;
         let output = finish(&mut smi(&program, &fake))?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(!output.status.success() && text.contains(part), "{code}: {text}");
     }
-    let (_folder, none) = fake("[[gpu]]\ncount = 2\n[[fault]]\nkind = \"hidden\"")?;
+    let (_folder, none) = FakeNvml::alone("[[gpu]]\ncount = 2\n[[fault]]\nkind = \"hidden\"")?;
     let output = finish(smi(&program, &none).arg("-L"))?;
     ensure!(String::from_utf8_lossy(&output.stdout).contains("No devices found"), "{output:?}");
     Ok(())
@@ -201,7 +194,7 @@ n.nvmlShutdown()
 fn nvidia_ml_py_reads_the_scenario() -> Result<()> {
     let Some(python) = parts::python()? else { return Ok(()) };
     let start = boot_ms() - 10_000;
-    let (_folder, fake) = fake(&format!("{STEADY}\n[clock]\nstart_boot_ms = {start}\n"))?;
+    let (_folder, fake) = FakeNvml::alone(&format!("{STEADY}\n[clock]\nstart_boot_ms = {start}\n"))?;
     let text = run(fake.attach(Command::new(python).args(["-c", READ])))?;
     let read: BTreeMap<&str, &str> = text.lines().filter_map(|line| line.split_once(' ')).collect();
     for (key, expected) in [
@@ -274,26 +267,10 @@ fn every_function_of_the_real_libraries_535_and_550_is_exported() -> Result<()> 
     Ok(())
 }
 
-/// Two GPUs, of which one is cut: for judges who know instances.
-const CUT: &str = r"
-[[gpu]]
-count = 2
-[[gpu.phase]]
-power_mw = 300000
-gpu_util = 42
-temperature_c = 51
-[[mig]]
-gpu = 1
-instance = [
-  { gpu_instance = 1, slices = 4, memory_mib = 40448, memory_used_mib = 1000, sm_active = 80, processes = [{ pid = 1, memory_mib = 900 }] },
-  { gpu_instance = 2, slices = 2, memory_mib = 20096, sm_active = 20 },
-]
-";
-
 #[test]
 fn nvidia_smi_lists_the_instances_of_a_gpu_that_is_cut() -> Result<()> {
     let Some(program) = parts::nvidia_smi(Release::R550)? else { return Ok(()) };
-    let (_folder, cut) = fake(CUT)?;
+    let (_folder, cut) = FakeNvml::alone(CUT)?;
     let list = run(smi(&program, &cut).arg("-L"))?;
     ensure!(list.matches("GPU-").count() == 2 && list.matches("MIG-").count() == 2, "{list}");
     let table = run(&mut smi(&program, &cut))?;

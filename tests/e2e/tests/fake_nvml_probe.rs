@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use gpuledger_e2e::fake::FakeNvml;
+use gpuledger_e2e::fake::{CUT, FakeNvml};
 use gpuledger_e2e::parts;
 use gpuledger_e2e::process::{run, run_json};
 use gpuledger_e2e::tool::skip;
-use tempfile::TempDir;
 
 /// Steady values, each different from all others, so that a mix-up shows.
 const STEADY: &str = r"
@@ -28,28 +27,6 @@ memory_used_mib = 4321
 temperature_c = 55
 processes = [{ pid = 1, memory_mib = 4001 }]
 ";
-
-/// Two GPUs, of which one is cut: for judges who know instances.
-const CUT: &str = r"
-[[gpu]]
-count = 2
-[[gpu.phase]]
-power_mw = 300000
-gpu_util = 42
-temperature_c = 51
-[[mig]]
-gpu = 1
-instance = [
-  { gpu_instance = 1, slices = 4, memory_mib = 40448, memory_used_mib = 1000, sm_active = 80, processes = [{ pid = 1, memory_mib = 900 }] },
-  { gpu_instance = 2, slices = 2, memory_mib = 20096, sm_active = 20 },
-]
-";
-
-fn fake(scenario: &str) -> Result<(TempDir, FakeNvml)> {
-    let folder = tempfile::tempdir()?;
-    let fake = FakeNvml::new(folder.path(), scenario)?;
-    Ok((folder, fake))
-}
 
 /// A program beside the Python of the tests, or `None` after one line that says so.
 fn client(name: &str) -> Result<Option<PathBuf>> {
@@ -77,7 +54,7 @@ fn reading(report: &serde_json::Value, gpu: usize, metric: &str) -> Option<i64> 
 #[test]
 fn gpustat_and_our_probe_agree() -> Result<()> {
     let Some(gpustat) = client("gpustat")? else { return Ok(()) };
-    let (_folder, fake) = fake(STEADY)?;
+    let (_folder, fake) = FakeNvml::alone(STEADY)?;
     let theirs = run_json(fake.attach(Command::new(gpustat).arg("--json")))?;
     let ours = probed(&fake)?;
     for (at, gpu) in theirs["gpus"].as_array().context("no GPUs")?.iter().enumerate() {
@@ -113,7 +90,7 @@ for device in Device.all():
 fn nvitop_and_our_probe_agree_also_on_instances() -> Result<()> {
     let Some(python) = client("nvitop")?.map(|nvitop| nvitop.with_file_name("python")) else { return Ok(()) };
     for scenario in [STEADY, CUT] {
-        let (_folder, fake) = fake(scenario)?;
+        let (_folder, fake) = FakeNvml::alone(scenario)?;
         let theirs = run(fake.attach(Command::new(&python).args(["-c", NVITOP])))?;
         let ours = probed(&fake)?;
         let mut expected = String::new();
@@ -141,7 +118,7 @@ fn nvitop_and_our_probe_agree_also_on_instances() -> Result<()> {
 #[test]
 fn gpustat_survives_a_sick_gpu() -> Result<()> {
     let Some(gpustat) = client("gpustat")? else { return Ok(()) };
-    let (_folder, sick) = fake(
+    let (_folder, sick) = FakeNvml::alone(
         "[[gpu]]\ncount = 2\n[[fault]]\nkind = \"answer\"\ncode = \"UNKNOWN\"\ngpu = 1\n\
          calls = [\"nvmlDeviceGetTemperature*\", \"nvmlDeviceGetPowerUsage\", \"field:185\"]",
     )?;
@@ -185,7 +162,7 @@ clock_reasons = 4
 /// Everything that is not in the daily table: links, rows, fans, modes, GPM and what they are measured in.
 #[test]
 fn probe_shows_links_rows_fans_modes_and_gpm_in_the_unit_of_the_catalogue() -> Result<()> {
-    let (_folder, fake) = fake(RICH)?;
+    let (_folder, fake) = FakeNvml::alone(RICH)?;
     let ours = probed(&fake)?;
     for (metric, expected) in [
         ("gpu_power_memory", 50_000),

@@ -46,10 +46,13 @@ impl Owning {
         if measured.hours_in_service.is_zero() || measured.gpus == 0 {
             return Ok(None);
         }
-        if measured.purchase.is_zero() {
-            notes.push(format!("{model} is not compared: no asset of the register was bought for it."));
-            return Ok(None);
-        }
+        let pue = match known_pue(measured) {
+            Ok(pue) => pue,
+            Err(unknown) => {
+                notes.push(format!("{model} is not compared: {unknown}."));
+                return Ok(None);
+            }
+        };
         let said = &of.fleet.comparison;
         let Some(kw) = said.kw.or(measured.kw_owned) else {
             notes.push(format!(
@@ -68,7 +71,6 @@ impl Owning {
             kw
         });
         let gpus = Decimal::from(measured.gpus);
-        let pue = measured.pue.unwrap_or(Decimal::ONE).max(Decimal::ONE);
         let facility = measured.energy_kwh.saturating_mul(pue);
         let yearly = ratio(measured.fixed_cash, measured.hours_in_service).saturating_mul(YEAR_HOURS);
         let utilization = said.utilization.unwrap_or_else(|| {
@@ -111,6 +113,20 @@ impl Owning {
     }
 }
 
+/// PUE of the energy that was measured, or why what was measured is not enough to judge by: hours that nobody
+/// looked at are no idle hours, and energy that nobody measured does not cost nothing.
+fn known_pue(measured: &Measured) -> Result<Decimal, &'static str> {
+    if measured.purchase.is_zero() {
+        return Err("no asset of the register was bought for it");
+    }
+    if measured.hours_observed.is_zero() {
+        return Err("nobody looked at an hour of it, so that it is not known how much it is used");
+    }
+    let pue =
+        measured.pue.ok_or("no energy of it was measured, so that it is not known what its kWh cost")?;
+    Ok(pue.max(Decimal::ONE))
+}
+
 fn ratio(part: Decimal, whole: Decimal) -> Decimal {
     part.checked_div(whole).unwrap_or_default()
 }
@@ -135,4 +151,42 @@ fn deductions(of: Asked<'_>, counted: &Counted, measured: &Measured) -> Result<V
         }
     }
     Ok(years)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured() -> Measured {
+        Measured {
+            model: "H100".to_owned(),
+            gpus: 8,
+            hours_in_service: Decimal::from(5_840),
+            hours_observed: Decimal::from(5_000),
+            hours_active: Decimal::from(4_000),
+            hours_owned: Decimal::from(4_500),
+            utilization: None,
+            fixed: Decimal::ZERO,
+            electricity: Decimal::from(400),
+            fixed_cash: Decimal::ZERO,
+            energy_kwh: Decimal::from(4_000),
+            pue: Some(Decimal::new(13, 1)),
+            kw_owned: None,
+            kw_free: None,
+            purchase: Decimal::from(280_000),
+            salvage: Decimal::ZERO,
+            assets: Vec::new(),
+            fixed_per_gpu_year: None,
+            per_owned_hour: None,
+        }
+    }
+
+    #[test]
+    fn what_was_not_measured_is_no_ground_to_judge_by() {
+        assert_eq!(known_pue(&measured()), Ok(Decimal::new(13, 1)));
+        let unseen = Measured { hours_observed: Decimal::ZERO, hours_owned: Decimal::ZERO, ..measured() };
+        assert!(known_pue(&unseen).unwrap_err().contains("not known how much it is used"));
+        let unmetered = Measured { energy_kwh: Decimal::ZERO, pue: None, ..measured() };
+        assert!(known_pue(&unmetered).unwrap_err().contains("not known what its kWh cost"));
+    }
 }

@@ -51,13 +51,16 @@ pub async fn depreciation(of: Asked<'_>, only: Option<&str>) -> Result<Sheets, C
     }
     // Books go by whole months: hours of a part of one say nothing about them.
     let whole = is_whole(inputs, first, last)?;
-    let active = if whole { statement.hours.active } else { Decimal::ZERO };
+    let observed = statement.hours.in_service.saturating_sub(statement.hours.unmonitored);
+    // Of hours that nobody looked at it is not known whether they were active.
+    let in_use = statement.hours.active.checked_div(observed);
+    let active = in_use.filter(|_| whole).map(|_| statement.hours.active);
     let mut sheets = vec![sheets::register_of(&sums, inputs.currency)?];
     sheets.push(sheets::lives_of(&lives.rows(), active, inputs.currency)?);
     if only.is_some() {
-        let share = statement.hours.active.checked_div(statement.hours.in_service).unwrap_or_default();
         for AssetSums { asset, .. } in &sums {
-            let hours = share * HOURS_PER_YEAR * Decimal::from(asset.gpus);
+            // Without hours nothing is told per hour.
+            let hours = in_use.unwrap_or_default() * HOURS_PER_YEAR * Decimal::from(asset.gpus);
             sheets.push(sheets::lives(asset, &life_table(asset, &inputs.calendar, YEARS, hours)?));
         }
     }

@@ -180,8 +180,13 @@ pub struct LivesOf {
     pub book_value: Decimal,
 }
 
-/// Useful lives of all assets together, a row a life; per hour by the active hours of the period.
-pub fn lives_of(rows: &[LivesOf], active_hours: Decimal, currency: Currency) -> Result<Sheet, TcoError> {
+/// Useful lives of all assets together, a row a life; per hour by the active hours of the period, where they
+/// are known.
+pub fn lives_of(
+    rows: &[LivesOf],
+    active_hours: Option<Decimal>,
+    currency: Currency,
+) -> Result<Sheet, TcoError> {
     let code = currency.code();
     let per_hour = format!("{code}/GPU-hour");
     let columns = [
@@ -196,17 +201,16 @@ pub fn lives_of(rows: &[LivesOf], active_hours: Decimal, currency: Currency) -> 
     let booked = rows.iter().find(|row| row.years.is_none()).map_or(Decimal::ZERO, |row| row.depreciation);
     for row in rows {
         let name = row.years.map_or_else(|| "as booked".to_owned(), |years| format!("{years} years"));
+        let per_hour = active_hours.map(|hours| ratio(row.depreciation, hours)).transpose()?.flatten();
         let cells = vec![
             name.as_str().into(),
             row.depreciation.into(),
             sub(row.depreciation, booked)?.into(),
-            ratio(row.depreciation, active_hours)?.map(|rate| crate::decimal::round(rate, 4)).into(),
+            per_hour.map(|rate| crate::decimal::round(rate, 4)).into(),
             row.book_value.into(),
         ];
-        let mut inputs = vec![
-            input("depreciation as booked", booked, code, "books"),
-            input("active", active_hours, "GPU-hours", "ledger"),
-        ];
+        let mut inputs = vec![input("depreciation as booked", booked, code, "books")];
+        inputs.extend(active_hours.map(|hours| input("active", hours, "GPU-hours", "ledger")));
         inputs.extend(row.years.map(|years| input("life", Decimal::from(years), "years", "what-if")));
         let why = Why { column: String::new(), formula_id: formulas::LIFE, inputs };
         sheet.push(name, cells, vec![why]);

@@ -35,6 +35,16 @@ fn books_and_lives_are_sheets() {
 }
 
 #[test]
+fn hours_that_are_not_known_are_no_input_and_give_no_rate() {
+    let rows = [LivesOf { years: None, depreciation: Decimal::from(90), book_value: Decimal::ZERO }];
+    let known = lives_of(&rows, Some(Decimal::from(30)), Currency::USD).unwrap();
+    assert_eq!(known.rows[0].cells[3], Cell::Number(Decimal::new(30_000, 4)));
+    let unknown = lives_of(&rows, None, Currency::USD).unwrap();
+    assert_eq!(unknown.rows[0].cells[3], Cell::Empty(()));
+    assert!(unknown.rows[0].why[0].inputs.iter().all(|input| input.name != "active"));
+}
+
+#[test]
 fn a_split_says_how_sure_it_is() {
     use crate::decide::split::Prices;
     let prices = Prices {
